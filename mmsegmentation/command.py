@@ -1,0 +1,64 @@
+"""How every command speaks: one line for an error, a bar for slow work."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn, TypeVar
+
+T = TypeVar('T')
+
+
+class InputError(ValueError):
+    """The user gave something that cannot be used.
+
+    Printed as ``error: <thing>: <what is wrong>; <way out>``, with exit code 2.
+    """
+
+    def __init__(self, thing: object, what: str, way_out: str) -> None:
+        super().__init__(' '.join(f'{thing}: {what}; {way_out}'.split()))
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that shows defaults and speaks in one line."""
+
+    def __init__(self, **kwargs) -> None:
+        kwargs.setdefault('formatter_class', argparse.ArgumentDefaultsHelpFormatter)
+        kwargs.setdefault('allow_abbrev', False)
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'error: arguments: {message}; see {self.prog} --help\n')
+
+
+def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
+    """Run ``main`` on the command line and leave with its exit code.
+
+    Wrong input (``InputError``) leaves with 2 and one line on standard error, Ctrl-C
+    with 130.
+    """
+    try:
+        code = main(None)
+    except InputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader (head, say) has left: nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    raise SystemExit(code)
+
+
+def progress(
+    items: Iterable[T], description: str, total: int | None = None
+) -> Iterable[T]:
+    """Pass ``items`` on under a progress bar; silent when not on a terminal."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description, total=total, console=Console(stderr=True))

@@ -1,0 +1,217 @@
+"""Files: whole or absent, masks as palette PNGs, images named by their id."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mmsegmentation.classes import palette_of
+from mmsegmentation.command import InputError
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+
+
+def check_image_id(image_id: str) -> str:
+    """Return ``image_id``, refusing one that would leave its folder.
+
+    Raises:
+        InputError: It is empty, absolute, or steps upwards.
+    """
+    path = PurePosixPath(image_id)
+    drive = PureWindowsPath(image_id).drive
+    inside = path.parts and not path.is_absolute() and not drive
+    if not inside or '..' in path.parts or '\\' in image_id or '\0' in image_id:
+        raise InputError(
+            repr(image_id),
+            'a file name must stay inside its folder',
+            'use a relative path without ".."',
+        )
+    return image_id
+
+
+def mask_name(image_id: str) -> str:
+    """Return where the mask of an image stands, relative to its folder.
+
+    >>> mask_name('batch_01_vt/0002.jpg')
+    'batch_01_vt/0002.png'
+    """
+    return str(PurePosixPath(check_image_id(image_id)).with_suffix('.png'))
+
+
+def list_images(folder: Path) -> list[str]:
+    """Return the image ids under ``folder``: posix paths, sorted."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob('*')
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Return an image as RGB, (H, W, 3) uint8, as its pixels are stored.
+
+    Raises:
+        InputError: The file is missing or no image.
+    """
+    return np.asarray(_open(path).convert('RGB'))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Return the class ids of a palette or grey PNG, (H, W) uint8.
+
+    Raises:
+        InputError: The file is missing, no image, or in colours instead of ids.
+    """
+    image = _open(path)
+    if image.mode not in ('L', 'P'):
+        raise InputError(
+            path,
+            f'a mask has 8-bit class ids, this file has mode {image.mode}',
+            'save it as a grey or palette PNG',
+        )
+    return np.asarray(image)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise InputError(path, 'no such file', 'check the path') from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(
+            path, f'not a readable image ({error})', 'replace it'
+        ) from None
+    return image
+
+
+def write_mask(path: Path, label_map: np.ndarray, num_classes: int = 11) -> None:
+    """Write class ids, (H, W) uint8, as a palette PNG; 255 is shown in white."""
+    image = Image.fromarray(label_map)
+    palette = np.full((256, 3), 255, np.uint8)
+    palette[:num_classes] = palette_of(num_classes)
+    image.putpalette(palette.tobytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, overwrite=True) as beside:
+        # Level 1: half the time of the default, for files a tenth larger.
+        image.save(beside, format='PNG', compress_level=1)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        InputError: The file is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(path, 'no such file', 'check the path') from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(path, f'not readable as JSON ({error})', 'repair it') from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, overwrite=True) as beside:
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        beside.write_text(text + '\n', encoding='utf-8')
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Stop if ``path`` is there and may not be replaced.
+
+    Raises:
+        InputError: ``path`` exists (for a folder: is not empty).
+    """
+    taken = any(path.iterdir()) if path.is_dir() else path.exists()
+    if taken and not overwrite:
+        raise InputError(path, 'exists', 'pass --overwrite to replace it')
+
+
+@contextmanager
+def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a path to write beside ``path``; rename it there on success.
+
+    Raises:
+        InputError: ``path`` exists and ``overwrite`` is false.
+    """
+    refuse_existing(path, overwrite)
+    if path.is_dir():
+        raise InputError(path, 'is a folder', 'name a file')
+    _make_parent(path)
+    handle, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    # mkstemp makes files that only the owner reads: give the usual rights back.
+    umask = os.umask(0)
+    os.umask(umask)
+    beside.chmod(0o666 & ~umask)
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+    """Give an empty folder beside ``path``; rename it there on success.
+
+    What stood at ``path`` is removed only when the new content is complete, and only
+    if it holds a file ``marker``: a folder that a command did not write stays.
+
+    Raises:
+        InputError: ``path`` exists and is not empty, and ``overwrite`` is false, or
+            it is not a folder of this kind.
+    """
+    refuse_existing(path, overwrite)
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+        raise InputError(
+            path, f'holds no {marker}, so it is not replaced', 'name another folder'
+        )
+    if path.exists() and not path.is_dir():
+        raise InputError(path, 'is a file', 'name a folder')
+    _make_parent(path)
+    beside = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
+    umask = os.umask(0)
+    os.umask(umask)
+    beside.chmod(0o777 & ~umask)
+    try:
+        yield beside
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f'.{path.name}.old.', dir=path.parent))
+            path.replace(old)
+            beside.replace(path)
+            shutil.rmtree(old)
+        else:
+            beside.replace(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            path.parent, f'cannot be made ({error.strerror})', 'choose another place'
+        ) from None
