@@ -208,6 +208,35 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def link_or_copy(src: Path, dst: Path) -> None:
+    """Put the file ``src`` at ``dst``: a hard link, or a copy where none is possible.
+
+    Links in ``src`` are followed, so ``dst`` is always a file of its own.
+
+    Raises:
+        FileExistsError: ``dst`` is taken.
+        InputError: ``src`` is missing or unreadable.
+    """
+    dst.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(dst):
+        raise FileExistsError(f'{dst} exists')
+    try:
+        src = src.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise InputError(src, 'no such file', 'check the path') from None
+    try:
+        os.link(src, dst)
+    except OSError:
+        # Another file system, or one without links.
+        try:
+            shutil.copyfile(src, dst)
+        except OSError as error:
+            dst.unlink(missing_ok=True)
+            raise InputError(
+                src, f'cannot be copied ({error.strerror})', 'check the file'
+            ) from None
+
+
 def _make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
