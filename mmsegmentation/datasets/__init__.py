@@ -1,0 +1,4 @@
+from mmsegmentation.datasets.recycle import RecycleDataset
+from mmsegmentation.datasets.transforms import CopyPaste, RandomCutMix
+
+__all__ = ['CopyPaste', 'RandomCutMix', 'RecycleDataset']

@@ -1,0 +1,115 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from mmsegmentation.classes import CLASSES, PALETTE, palette_of
+from mmsegmentation.command import InputError
+from mmsegmentation.files import list_images, mask_name, read_json, read_mask
+
+
+@DATASETS.register_module()
+class RecycleDataset(BaseSegDataset):
+    """A part of a data root as ``utils/prepare_data.py`` writes it.
+
+    Images are listed with their folders (``batch_01_vt/0002.jpg``), and each is joined
+    to its mask by that name. Before anything is trained, every mask is read once: a
+    missing one, or a class id outside the table, stops with the file's name.
+
+    Args:
+        data_root: The data root; ``data_prefix`` is relative to it.
+        data_prefix: ``img_path`` and, where labels exist, ``seg_map_path``.
+        ann_file: Text file of image ids, one a line: only these are used.
+        metainfo: ``classes``, where they are not the recycling table.
+        check_labels: Read every mask at the start.
+        **kwargs: As MMSegmentation's ``BaseSegDataset``.
+
+    Raises:
+        InputError: A folder is missing or empty, or a mask is missing or wrong.
+    """
+
+    METAINFO = dict(classes=CLASSES, palette=[list(colour) for colour in PALETTE])
+
+    def __init__(
+        self, metainfo: dict | None = None, check_labels: bool = True, **kwargs
+    ) -> None:
+        self.check_labels = check_labels
+        metainfo = dict(metainfo or {})
+        if 'classes' in metainfo and 'palette' not in metainfo:
+            colours = palette_of(len(metainfo['classes']))
+            metainfo['palette'] = [list(colour) for colour in colours]
+        super().__init__(metainfo=metainfo, **kwargs)
+
+    @classmethod
+    def get_label_map(cls, new_classes=None) -> None:
+        """Masks hold the ids of the data root's own table: nothing to translate."""
+        return None
+
+    def load_data_list(self) -> list[dict]:
+        images = Path(self.data_prefix['img_path'])
+        masks = self.data_prefix.get('seg_map_path')
+        data_list = []
+        for image_id in self._image_ids(images):
+            info = {
+                'img_path': str(images / image_id),
+                'label_map': self.label_map,
+                'reduce_zero_label': self.reduce_zero_label,
+                'seg_fields': [],
+            }
+            if masks:
+                info['seg_map_path'] = str(Path(masks) / mask_name(image_id))
+            data_list.append(info)
+        if masks and self.check_labels:
+            self._check_classes()
+            self._check_masks([Path(info['seg_map_path']) for info in data_list])
+        return data_list
+
+    def _image_ids(self, images: Path) -> list[str]:
+        if not images.is_dir():
+            raise InputError(
+                images,
+                'no such folder',
+                'make the data root with utils/prepare_data.py, and name it by '
+                'RECYCLE_DATA or data_root',
+            )
+        if self.ann_file:
+            path = Path(self.ann_file)
+            if not path.is_file():
+                raise InputError(path, 'no such file', 'check ann_file')
+            lines = path.read_text(encoding='utf-8').splitlines()
+            image_ids = [line.strip() for line in lines if line.strip()]
+        else:
+            image_ids = list_images(images)
+        if not image_ids:
+            raise InputError(images, 'holds no image', 'check the data root')
+        return image_ids
+
+    def _check_classes(self) -> None:
+        path = Path(self.data_root or '.') / 'dataset.json'
+        if not path.is_file():
+            return
+        known, given = read_json(path).get('classes'), self._metainfo['classes']
+        if known is not None and list(known) != list(given):
+            raise InputError(
+                path,
+                f'classes {list(known)} are not those of the config, {list(given)}',
+                'set metainfo=dict(classes=...) of the data set to them',
+            )
+
+    def _check_masks(self, paths: list[Path]) -> None:
+        count = len(self._metainfo['classes'])
+        # Decoding leaves the interpreter lock: threads are enough.
+        with ThreadPoolExecutor() as pool:
+            for path, ids in zip(paths, pool.map(_ids_of, paths), strict=True):
+                for i in ids[(ids >= count) & (ids != self.ignore_index)].tolist():
+                    raise InputError(
+                        path,
+                        f'holds class id {i}, but there are only {count} classes',
+                        'correct the mask or the class table',
+                    )
+
+
+def _ids_of(path: Path) -> np.ndarray:
+    return np.flatnonzero(np.bincount(read_mask(path).ravel(), minlength=256))

@@ -1,0 +1,4 @@
+from mmsegmentation.models.convnext import ConvNeXt
+from mmsegmentation.models.tta import MeanProbabilityTTA
+
+__all__ = ['ConvNeXt', 'MeanProbabilityTTA']

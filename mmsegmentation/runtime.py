@@ -1,0 +1,207 @@
+"""What the commands that need a model share: quiet imports, configs, checkpoints."""
+
+import contextlib
+import io
+import logging
+import pickle
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmsegmentation.command import InputError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+PRETRAINED = Path('pretrained')
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own notices off the screen."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter('ignore')
+        yield
+
+
+def silence() -> None:
+    """Keep warnings of libraries that concern no user off the screen, for good."""
+    warnings.filterwarnings('ignore')
+    logging.captureWarnings(False)
+
+
+def read_config(path: str, options: Sequence[str] = ()) -> 'Config':
+    """Read a config file and the ``key=value`` pairs that change it.
+
+    Raises:
+        InputError: The file is missing, does not run, or has an unknown key.
+    """
+    if not Path(path).is_file():
+        raise InputError(path, 'no such config', 'see the folder configs/')
+    with quiet():
+        from mmengine.config import Config, DictAction
+        from mmengine.utils import import_modules_from_strings
+
+        from mmsegmentation.config import check_top_level_keys
+
+        try:
+            cfg = Config.fromfile(path, import_custom_modules=False)
+            cfg.merge_from_dict(
+                {
+                    key: DictAction._parse_iterable(value)
+                    for key, _, value in (_pair(option) for option in options)
+                }
+            )
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                path, f'does not work ({type(error).__name__}: {error})', 'correct it'
+            ) from None
+        check_top_level_keys(cfg)
+        import_modules_from_strings(**cfg.get('custom_imports', {'imports': []}))
+    return cfg
+
+
+def _pair(option: str) -> tuple[str, str, str]:
+    key, sign, value = option.partition('=')
+    if not (key and sign):
+        raise InputError(f'--cfg-options {option}', 'no key=value pair', 'write k=v')
+    return key, sign, value
+
+
+def build_runner(cfg: 'Config') -> 'Runner':
+    """Build a runner whose log goes to files; only warnings reach the screen.
+
+    Raises:
+        InputError: The config names a part that does not exist, or misuses one.
+    """
+    from mmengine.runner import Runner
+
+    screen = sys.stderr
+    with quiet():
+        try:
+            runner = Runner.from_cfg(cfg)
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                cfg.filename, f'does not build ({error})', 'correct the config'
+            ) from None
+    for handler in runner.logger.handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setStream(screen)
+            handler.setLevel(logging.ERROR)
+    return runner
+
+
+def find_pretrained(cfg: 'Config') -> list[str]:
+    """Replace addresses of pretrained weights in ``cfg`` by files, and return these.
+
+    A file is looked for in ``pretrained/`` and in torch's cache; else it is fetched to
+    ``pretrained/``.
+
+    Raises:
+        InputError: It is nowhere, and cannot be fetched.
+    """
+    files = []
+    for owner in _pretrained_owners(cfg.model):
+        files.append(_local_file(owner['init_cfg']['checkpoint']))
+        owner['init_cfg']['checkpoint'] = files[-1]
+    if cfg.get('load_from'):
+        cfg.load_from = _local_file(cfg.load_from)
+        files.append(cfg.load_from)
+    return files
+
+
+def start_from_scratch(cfg: 'Config') -> None:
+    """Drop pretrained weights from ``cfg``."""
+    for owner in _pretrained_owners(cfg.model):
+        owner.pop('init_cfg')
+    cfg.load_from = None
+
+
+def _pretrained_owners(model: Any) -> Iterator[dict]:
+    """Yield each part of a model whose ``init_cfg`` names a file."""
+    children = list(model.values()) if isinstance(model, dict) else model
+    if isinstance(model, dict):
+        init_cfg = model.get('init_cfg')
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            yield model
+    for child in children:
+        if isinstance(child, dict | list | tuple):
+            yield from _pretrained_owners(child)
+
+
+def _local_file(address: str) -> str:
+    if '://' not in address:
+        path = Path(address)
+        if path.is_file():
+            return str(path)
+        raise InputError(
+            path, 'no such checkpoint', 'correct the path, or pass --from-scratch'
+        )
+    import torch
+
+    name = address.rsplit('/', 1)[-1].partition('?')[0]
+    target = PRETRAINED / name
+    cache = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    for path in (target, cache):
+        if path.is_file():
+            return str(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Fetched beside the target, and renamed once whole.
+        torch.hub.download_url_to_file(address, str(target))
+    except OSError as error:
+        raise InputError(
+            name,
+            f'pretrained weights are not here and cannot be fetched ({error})',
+            f'download {address} to {target}, or pass --from-scratch',
+        ) from None
+    return str(target)
+
+
+def check_checkpoint(path: str) -> dict:
+    """Return a checkpoint's content, read as data only: no code in it is run.
+
+    From then on MMEngine reads checkpoints the same way.
+
+    Raises:
+        InputError: The file is missing, damaged, or holds more than data.
+    """
+    if not Path(path).is_file():
+        raise InputError(path, 'no such checkpoint', 'check the path')
+    import numpy as np
+    import torch
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    dtypes = [type(np.dtype(name)) for name in ('f8', 'f4', 'i8', 'i4', 'bool')]
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            np.ndarray,
+            np.dtype,
+            np._core.multiarray._reconstruct,
+            np._core.multiarray.scalar,
+            *dtypes,
+        ]
+    )
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            path,
+            'holds more than weights and numbers, and is not run',
+            'save it again with its state_dict alone',
+        ) from None
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise InputError(
+            path, f'not a readable checkpoint ({error})', 'copy it again'
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(path, 'holds no state_dict', 'name a checkpoint')
+    return content

@@ -1,0 +1,164 @@
+"""Predict a part of the data, measure it where labels exist, keep the masks."""
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.files import refuse_existing, sha256_of, whole_folder, write_json
+from mmsegmentation.predictions import MARKER, finish_predictions
+from mmsegmentation.runtime import (
+    build_runner,
+    check_checkpoint,
+    read_config,
+    silence,
+    start_from_scratch,
+)
+from mmsegmentation.scores import score_table
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+
+def parse_args(argv: Sequence[str] | None) -> Namespace:
+    parser = Parser(prog='tools/test.py', description=__doc__)
+    add = parser.add_argument
+    add('config', help='config file of the model')
+    add('checkpoint', help='its weights, .pth')
+    add('--split', choices=['train', 'valid', 'test'], default='valid', help='part')
+    add('--out', required=True, type=Path, help='prediction folder to write')
+    add('--tta', action='store_true', help="the config's test-time augmentation")
+    add('--overwrite', action='store_true', help='replace an earlier prediction')
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    add('--launcher', choices=launchers, default='none', help='see torchrun --help')
+    add('--cfg-options', nargs='+', default=[], metavar='K=V', help='config changes')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a prediction folder and print its scores."""
+    args = parse_args(argv)
+    silence()
+    cfg = read_config(args.config, args.cfg_options)
+    check_checkpoint(args.checkpoint)
+    part = choose_part(cfg, args.split)
+    if args.tta:
+        use_tta(cfg, args.config)
+    with _shared_folder(args) as folder:
+        scores = predict(cfg, part, folder, args)
+    if _rank() == 0:
+        if scores:
+            print(score_table(scores))
+        print(f'predictions: {args.out}')
+    return 0
+
+
+def _rank() -> int:
+    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')))
+
+
+@contextmanager
+def _shared_folder(args: Namespace) -> Iterator[Path]:
+    # Other processes write to the folder that the first one renames at the end.
+    if args.launcher == 'none':
+        with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
+            yield folder
+        return
+    refuse_existing(args.out, args.overwrite)
+    beside = args.out.parent / f'.{args.out.name}.shared'
+    yield beside
+    if _rank() == 0:
+        with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
+            folder.rmdir()
+            beside.rename(folder)
+
+
+def choose_part(cfg: 'Config', split: str) -> dict[str, Any]:
+    """Point the test loader of ``cfg`` at a part of the data root; return its data set.
+
+    Labels are read where the part has them; else no pipeline step asks for them.
+    """
+    dataset = cfg.test_dataloader.dataset
+    root = Path(dataset.data_root)
+    dataset.data_prefix = {'img_path': f'{split}/images'}
+    if (root / split / 'mask').is_dir():
+        dataset.data_prefix['seg_map_path'] = f'{split}/mask'
+    else:
+        steps = [step for step in dataset.pipeline if step.type != 'LoadAnnotations']
+        dataset.pipeline = steps
+        tta = cfg.get('tta_pipeline', [])
+        for step in tta:
+            for views in step.get('transforms', []):
+                views[:] = [view for view in views if view.type != 'LoadAnnotations']
+    return dataset
+
+
+def use_tta(cfg: 'Config', name: str) -> None:
+    """Wrap the model of ``cfg`` in its ``tta_model``, fed by its ``tta_pipeline``."""
+    if not ('tta_model' in cfg and 'tta_pipeline' in cfg):
+        raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def predict(
+    cfg: 'Config', part: dict[str, Any], folder: Path, args: Namespace
+) -> dict | None:
+    """Fill ``folder`` with predictions; return the scores where labels exist."""
+    images = Path(part['data_root'], part['data_prefix']['img_path'])
+    labelled = 'seg_map_path' in part['data_prefix']
+    cfg.test_evaluator = [
+        {'type': 'PredictionWriter', 'out_dir': str(folder), 'images': str(images)}
+    ] + [{'type': 'ExactIoUMetric'}] * labelled
+    with TemporaryDirectory() as cfg.work_dir:
+        runner = _test_runner(cfg, args)
+        runner.test()
+    dataset = runner.test_dataloader.dataset
+    if _rank():
+        return None
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    image_ids = [Path(path).relative_to(images).as_posix() for path in paths]
+    scores = None
+    if labelled:
+        scores = runner.test_evaluator.metrics[-1].last_scores
+        write_json(folder / 'metrics.json', scores)
+    finish_predictions(folder, dataset.metainfo['classes'], image_ids, _origin(args))
+    return scores
+
+
+def _test_runner(cfg: 'Config', args: Namespace) -> 'Runner':
+    start_from_scratch(cfg)
+    cfg.launcher, cfg.resume, cfg.load_from = args.launcher, False, args.checkpoint
+    training = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+    validation = ('val_dataloader', 'val_cfg', 'val_evaluator')
+    for key in training + validation:
+        cfg.pop(key, None)
+    # What writes checkpoints or curves has nothing to do here.
+    cfg.custom_hooks = [{'type': 'ScreenHook'}]
+    cfg.default_hooks = {'checkpoint': None, 'logger': None, 'visualization': None}
+    cfg.visualizer = {'type': 'Visualizer', 'vis_backends': []}
+    return build_runner(cfg)
+
+
+def _origin(args: Namespace) -> dict[str, Any]:
+    packages = ('torch', 'onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation')
+    return {
+        'config': args.config,
+        'cfg_options': args.cfg_options,
+        'checkpoint': args.checkpoint,
+        'checkpoint_sha256': sha256_of(Path(args.checkpoint)),
+        'split': args.split,
+        'tta': args.tta,
+        'versions': {name: version(name) for name in packages},
+    }
+
+
+if __name__ == '__main__':
+    run_command(main)
