@@ -1,0 +1,38 @@
+"""What every folder of tests may use."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from mmsegmentation.command import run_command
+
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run a command as the shell would: exit code, standard output, standard error."""
+
+    def call(main: Callable[[Sequence[str] | None], int], *argv: object) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            run_command(lambda _: main([str(arg) for arg in argv]))
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def misuse(run: Callable[..., Result]) -> Callable[..., None]:
+    """Run a command that must stop with one line of error and exit code 2."""
+
+    def call(main: Callable, message: str, *argv: object) -> None:
+        code, _, err = run(main, *argv)
+        assert code == 2
+        assert err.startswith('error: ')
+        assert err.count('\n') == 1
+        assert re.search(message, err), err
+
+    return call

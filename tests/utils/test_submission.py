@@ -1,0 +1,264 @@
+"""The four sub-commands, from predicted masks to pictures and back to scores."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmsegmentation.classes import PALETTE
+from mmsegmentation.files import write_mask
+from utils.submission import blend, main
+
+SHARED = Path(__file__).resolve().parents[2] / '../shared/data'
+SMALL = ('--size', 2, 2)
+ROWS = [[0, 9, 1, 1], [8, 7, 1, 1], [2, 2, 10, 3], [2, 2, 3, 3]]
+OTHER = [[5] * 4] * 4
+
+
+@pytest.fixture
+def test_json(tmp_path):
+    """Names the images in another order than their names and the folders."""
+
+    def write(*image_ids: str) -> Path:
+        path = tmp_path / 'test.json'
+        images = [{'id': i, 'file_name': name} for i, name in enumerate(image_ids)]
+        path.write_text(json.dumps({'images': images}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def pred(make_predictions):
+    return make_predictions('pred', {'b_1/0002.jpg': ROWS, 'b_2/0002.jpg': OTHER})
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().splitlines()[1:]
+
+
+def test_write__takes_every_second_pixel(run, pred, tmp_path):
+    code, out, err = run(main, 'write', pred, '--out', tmp_path / 's.csv', *SMALL)
+    assert (code, err) == (0, '')
+    assert '2 rows written' in out
+    assert lines_of(tmp_path / 's.csv') == [
+        'b_1/0002.jpg,0 1 2 10',
+        'b_2/0002.jpg,5 5 5 5',
+    ]
+
+
+def test_write__defect_1_maximum_only_by_name(run, pred, tmp_path):
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out, *SMALL, '--down-sampler', 'max')
+    assert lines_of(out)[0] == 'b_1/0002.jpg,9 1 2 10'
+    run(main, 'write', pred, '--out', out, *SMALL, '--overwrite')
+    assert lines_of(out)[0] == 'b_1/0002.jpg,0 1 2 10'
+
+
+def test_write__defect_7_joins_by_name_and_not_by_position(
+    run, pred, test_json, tmp_path
+):
+    listing = test_json('b_2/0002.jpg', 'b_1/0002.jpg')
+    out = tmp_path / 's.csv'
+    code, *_ = run(main, 'write', pred, '--out', out, '--test-json', listing, *SMALL)
+    assert code == 0
+    assert lines_of(out) == ['b_2/0002.jpg,5 5 5 5', 'b_1/0002.jpg,0 1 2 10']
+
+
+def test_write__plain_folder_names_images_by_path_or_by_json(run, test_json, tmp_path):
+    write_mask(tmp_path / 'plain/b_1/1.png', np.array(ROWS, np.uint8))
+    write_mask(tmp_path / 'plain/b_2/1.png', np.array(OTHER, np.uint8))
+    out = tmp_path / 's.csv'
+    run(main, 'write', tmp_path / 'plain', '--out', out, *SMALL)
+    assert lines_of(out) == ['b_1/1.jpg,0 1 2 10', 'b_2/1.jpg,5 5 5 5']
+    listing = test_json('b_2/1.jpeg', 'b_1/1.bmp')
+    plain = (tmp_path / 'plain', '--out', out, '--test-json', listing)
+    run(main, 'write', *plain, *SMALL, '--overwrite')
+    assert lines_of(out) == ['b_2/1.jpeg,5 5 5 5', 'b_1/1.bmp,0 1 2 10']
+
+
+@pytest.mark.parametrize(
+    ('image_ids', 'message'),
+    [
+        (['b_1/0002.jpg'], "'b_2/0002.jpg': is in .* but not in .*test.json"),
+        (
+            ['b_1/0002.jpg', 'b_2/0002.jpg', 'b_3/0002.jpg'],
+            "'b_3/0002.jpg': is in .*test.json but not in",
+        ),
+    ],
+)
+def test_write__missing_or_extra_image_is_named(
+    misuse, pred, test_json, tmp_path, image_ids, message
+):
+    listing = test_json(*image_ids)
+    out = tmp_path / 's.csv'
+    misuse(main, message, 'write', pred, '--out', out, '--test-json', listing)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize('value', [11, 255])
+def test_write__id_of_no_class_leaves_nothing(misuse, tmp_path, value):
+    folder = tmp_path / 'plain'
+    write_mask(folder / 'a.png', np.zeros((4, 4), np.uint8))
+    write_mask(folder / 'b.png', np.full((4, 4), value, np.uint8))
+    message = f'b.png: holds class id {value}, but there are only 11 classes'
+    misuse(main, message, 'write', folder, '--out', tmp_path / 's.csv', *SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ['plain']
+
+
+def test_write__misuse_is_one_line(misuse, pred, tmp_path):
+    out = ('--out', tmp_path / 's.csv')
+    misuse(main, 'holds no PNG mask', 'write', tmp_path / 'none', *out)
+    misuse(main, 'invalid choice', 'write', pred, *out, '--down-sampler', 'mean')
+    misuse(main, 'must be in 1-9999', 'write', pred, *out, '--size', 0, 4)
+    misuse(main, 'ids are 8-bit', 'write', pred, *out, '--num-classes', 300)
+    misuse(main, 'required', 'write', pred)
+    misuse(main, 'required', *())
+    assert not (tmp_path / 's.csv').exists()
+    (tmp_path / 's.csv').write_text('mine')
+    misuse(main, 'exists; pass --overwrite', 'write', pred, *out)
+    assert (tmp_path / 's.csv').read_text() == 'mine'
+    (pred / 'predictions.json').unlink()
+    misuse(main, 'masks/ but no', 'write', pred, '--out', tmp_path / 't.csv')
+
+
+def test_check__accepts_what_write_wrote(run, pred, test_json, tmp_path):
+    listing = test_json('b_2/0002.jpg', 'b_1/0002.jpg')
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out)
+    code, text, err = run(main, 'check', out, '--test-json', listing)
+    assert (code, err) == (0, '')
+    assert '2 images of 65,536 class ids' in text
+
+
+def test_check__lists_all_problems_and_leaves_with_2(run, pred, test_json, tmp_path):
+    listing = test_json('b_2/0002.jpg', 'c.jpg')
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out)
+    out.write_text(out.read_text()[:-3])
+    code, text, err = run(main, 'check', out, '--test-json', listing)
+    assert code == 2
+    assert text.splitlines() == [
+        "line 3 ('b_2/0002.jpg'): PredictionString has 65535 ids, not 65536",
+        "image 'c.jpg' is missing",
+        "image 'b_1/0002.jpg' is not in the test part",
+    ]
+    assert err == f'error: {out}: 3 problems; write it again\n'
+
+
+def test_check__misuse_is_one_line(misuse, test_json, tmp_path):
+    listing = test_json('a.jpg')
+    misuse(main, 'cannot be read', 'check', tmp_path, '--test-json', listing)
+    none = tmp_path / 'none'
+    misuse(main, 'cannot be read', 'check', none, '--test-json', listing)
+    misuse(main, 'no such file', 'check', none, '--test-json', none)
+    misuse(main, 'required', 'check', none)
+
+
+def test_score__compares_with_masks_of_the_same_name(run, pred, tmp_path):
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out, *SMALL)
+    code, text, err = run(main, 'score', out, pred / 'masks', *SMALL)
+    assert (code, err) == (0, '')
+    assert 'mIoU 1.0000  95 % [1.0000, 1.0000]  (pooled, 2 images)' in text
+    assert '(mean over images, 2 images)' in text
+    assert 'Clothing' in text
+
+
+def test_score__other_down_sampler_costs_points(run, pred, tmp_path):
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out, *SMALL, '--down-sampler', 'max')
+    # Background became battery in one of eight pixels: both score 0, four others 1.
+    text = run(main, 'score', out, pred / 'masks', *SMALL)[1]
+    assert 'mIoU 0.6667' in text
+
+
+def test_score__ignores_255(run, tmp_path):
+    write_mask(tmp_path / 'm/a.png', np.array([[1, 1], [255, 255]], np.uint8))
+    (tmp_path / 's.csv').write_text('image_id,PredictionString\na.jpg,1 1 0 3\n')
+    text = run(main, 'score', tmp_path / 's.csv', tmp_path / 'm', *SMALL)[1]
+    assert 'mIoU 1.0000' in text
+
+
+def test_score__missing_and_extra_images_are_named(misuse, pred, tmp_path, run):
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out, *SMALL)
+    write_mask(pred / 'masks/c.png', np.zeros((4, 4), np.uint8))
+    misuse(main, r'c\.png: has no row in', 'score', out, pred / 'masks', *SMALL)
+    (pred / 'masks/b_2/0002.png').unlink()
+    misuse(main, r'b_2/0002\.png: no such', 'score', out, pred / 'masks', *SMALL)
+    misuse(main, 'run utils/submission.py check', 'score', out, pred / 'masks')
+
+
+def test_show__draws_the_palette(run, pred, tmp_path):
+    run(main, 'write', pred, '--out', tmp_path / 's.csv', *SMALL)
+    folder = tmp_path / 'pictures'
+    code, text, _ = run(main, 'show', tmp_path / 's.csv', '--out', folder, *SMALL)
+    assert code == 0
+    assert '2 pictures written' in text
+    picture = np.asarray(Image.open(folder / 'b_1/0002.png'))
+    wanted = [[PALETTE[0], PALETTE[1]], [PALETTE[2], PALETTE[10]]]
+    np.testing.assert_array_equal(picture, wanted)
+
+
+def test_show__blends_with_the_photograph(run, pred, make_part, tmp_path):
+    images = make_part('test', {'b_1/0002.jpg': ROWS, 'b_2/0002.jpg': ROWS})
+    run(main, 'write', pred, '--out', tmp_path / 's.csv', *SMALL)
+    folder = tmp_path / 'pictures'
+    show = ('show', tmp_path / 's.csv', '--out', folder, *SMALL)
+    code, *_ = run(main, *show, '--images', images / 'test/images')
+    assert code == 0
+    picture = np.asarray(Image.open(folder / 'b_1/0002.png'))
+    assert picture.shape == (4, 4, 3)
+    assert picture[0, 0].tolist() == [4, 4, 4]  # background: the photograph
+    assert picture[0, 2].tolist() == [2 + 96, 2, 2 + 64]
+
+
+def test_blend__keeps_white_in_range():
+    white = np.full((1, 1, 3), 255, np.uint8)
+    colours = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
+    found = blend(white, np.ones((1, 1), np.uint8), colours)
+    assert found.tolist() == [[[254, 254, 254]]]
+
+
+def test_show__misuse_leaves_nothing(misuse, run, pred, tmp_path):
+    run(main, 'write', pred, '--out', tmp_path / 's.csv', *SMALL)
+    show = ('show', tmp_path / 's.csv', *SMALL, '--out')
+    before = sorted(tmp_path.iterdir())
+    new = tmp_path / 'new'
+    misuse(main, 'no such file', *show, new, '--images', tmp_path / 'none')
+    misuse(main, 'exists; pass --overwrite', *show, pred)
+    misuse(main, 'holds no pictures.json', *show, pred, '--overwrite')
+    misuse(main, 'has 4 ids, not', 'show', tmp_path / 's.csv', '--out', new)
+    assert sorted(tmp_path.iterdir()) == before
+    assert run(main, *show, new)[0] == 0
+    assert run(main, *show, new, '--overwrite')[0] == 0
+
+
+def test_help__needs_nothing_slow():
+    code = (
+        'import sys; from utils.submission import main\n'
+        'try: main(["write", "--help"])\n'
+        'finally: print([m for m in ("torch", "mmseg", "cv2", "pandas") '
+        'if m in sys.modules])'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True
+    )
+    assert '--down-sampler' in done.stdout
+    assert done.stdout.splitlines()[-1] == '[]'
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason='real photographs are not here')
+def test_real_photographs__have_ids_that_the_csv_can_hold(tmp_path):
+    from utils.submission_csv import find_problems, read_test_ids, write_rows
+
+    image_ids = read_test_ids(SHARED / 'recycle_real/test.json')
+    blank = np.zeros((256, 256), np.uint8)
+    path = tmp_path / 's.csv'
+    assert write_rows(path, ((i, blank) for i in image_ids)) == len(image_ids) > 50
+    assert find_problems(path, image_ids) == []
