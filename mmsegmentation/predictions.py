@@ -22,6 +22,7 @@ from mmsegmentation.files import (
     write_json,
     write_mask,
 )
+from mmsegmentation.scores import confusion_matrix, summarise
 
 MARKER = 'predictions.json'
 
@@ -117,3 +118,29 @@ def finish_predictions(
     """Write ``predictions.json``, which makes ``folder`` a prediction folder."""
     content = {**origin, 'classes': list(classes), 'images': list(image_ids)}
     write_json(folder / MARKER, content)
+
+
+def score_predictions(folder: Path, masks: Path) -> dict:
+    """Score a prediction folder, write its ``metrics.json`` and return it.
+
+    Args:
+        masks: True masks, one for each predicted image.
+
+    Raises:
+        InputError: A mask is missing, differs in size, or has an unknown id.
+    """
+    predictions = open_predictions(folder)
+    confusions = {}
+    for image_id in predictions.image_ids:
+        path = masks / mask_name(image_id)
+        try:
+            confusions[image_id] = confusion_matrix(
+                read_mask(path), predictions.mask(image_id), len(predictions.classes)
+            )
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(path, str(error), 'check the data root') from None
+    metrics = summarise(confusions, predictions.classes)
+    write_json(folder / 'metrics.json', metrics)
+    return metrics

@@ -1,0 +1,251 @@
+"""The vote of prediction folders: rules, ties, and members that do not fit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmsegmentation.files import read_mask
+from mmsegmentation.predictions import open_predictions
+from utils.ensemble import main
+
+CLASSES = ('Background', 'Paper', 'Metal')
+NAMED = {'classes': CLASSES}
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    def write(name, *accuracy, classes=CLASSES):
+        path = tmp_path / f'{name}.json'
+        path.write_text(json.dumps({'classes': classes, 'Acc': accuracy}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def three(make_predictions):
+    maps = ([[0, 1, 2]], [[0, 1, 1]], [[1, 1, 0]])
+    return [
+        make_predictions(f'p{i}', {'a/1.jpg': m}, 100 + 50 * i, **NAMED)
+        for i, m in enumerate(maps)
+    ]
+
+
+def label_maps(folder):
+    predictions = open_predictions(folder)
+    return {i: predictions.mask(i).tolist() for i in predictions.image_ids}
+
+
+def test_hard__majority_wins_and_ties_are_counted(run, three, tmp_path):
+    out = tmp_path / 'out'
+    code, text, err = run(main, *three, '--out', out)
+    assert (code, err) == (0, '')
+    assert '1 of 3 pixels were tied (33.33%)' in text
+    assert 'ties to the earliest model: there is no metrics.json' in text
+    assert 'With two models' not in text
+    assert label_maps(out) == {'a/1.jpg': [[0, 1, 2]]}
+    # (100 + 150) / 3, (100 + 150 + 200) / 3, 100 / 3.
+    assert open_predictions(out).confidence('a/1.jpg').tolist() == [[83, 150, 33]]
+
+
+def test_hard__tie_goes_to_accuracy_of_the_voter(run, three, metrics, tmp_path):
+    files = [metrics('m0', 0.9, 0.9, 0.3), metrics('m1', 0.1, 0.4, 0.9)]
+    files.append(metrics('m2', None, 0.9, 0.9))
+    out = tmp_path / 'out'
+    text = run(main, *three, '--out', out, '--metrics', *files)[1]
+    # Third pixel: Metal .3, Paper .4, Background unknown.
+    assert label_maps(out) == {'a/1.jpg': [[0, 1, 1]]}
+    assert 'ties to the class with the highest accuracy' in text
+
+
+def test_hard__defect_8_two_models_are_a_switch_and_it_says_so(
+    run, make_predictions, metrics, tmp_path
+):
+    one = make_predictions('one', {'a.jpg': [[0, 1, 2, 2]]}, **NAMED)
+    two = make_predictions('two', {'a.jpg': [[1, 0, 2, 1]]}, **NAMED)
+    files = metrics('m1', 0.5, 0.7, 0.2), metrics('m2', 0.6, 0.9, 0.1)
+    out = tmp_path / 'out'
+    text = run(main, one, two, '--out', out, '--metrics', *files)[1]
+    assert 'every disagreement is a tie' in text
+    assert 'a switch by the accuracy of each class' in text
+    assert '3 of 4 pixels were tied' in text
+    assert label_maps(out) == {'a.jpg': [[1, 1, 2, 1]]}
+
+
+def test_metrics__are_the_members_own_by_default(
+    run, make_predictions, metrics, tmp_path
+):
+    one = make_predictions('one', {'a.jpg': [[0]]}, **NAMED)
+    two = make_predictions('two', {'a.jpg': [[1]]}, **NAMED)
+    metrics('one/metrics', 0.5, 0.5, 0.5)
+    metrics('two/metrics', 0.5, 0.6, 0.5)
+    assert run(main, one, two, '--out', tmp_path / 'out')[0] == 0
+    assert label_maps(tmp_path / 'out') == {'a.jpg': [[1]]}
+
+
+def test_soft__one_sure_model_beats_two_doubtful(run, make_predictions, tmp_path):
+    members = [
+        make_predictions(f'p{i}', {'a.jpg': [[c]]}, sure, **NAMED)
+        for i, (c, sure) in enumerate([(1, 100), (1, 90), (2, 250)])
+    ]
+    out = tmp_path / 'out'
+    assert run(main, *members, '--out', out, '--method', 'soft')[0] == 0
+    assert label_maps(out) == {'a.jpg': [[2]]}
+    assert open_predictions(out).confidence('a.jpg').tolist() == [[83]]
+
+
+def test_weighted__accurate_model_beats_two_inaccurate(run, three, metrics, tmp_path):
+    rows = [(0.3, 0, 0.3), (0.3, 0, 0), (0, 1, 0)]
+    files = [metrics(f'm{i}', *row) for i, row in enumerate(rows)]
+    out = tmp_path / 'out'
+    weighted = ('--method', 'weighted', '--metrics', *files)
+    assert run(main, *three, '--out', out, *weighted)[0] == 0
+    assert label_maps(out) == {'a/1.jpg': [[1, 1, 2]]}
+
+
+def test_origin__says_who_voted_and_how(run, make_predictions, metrics, tmp_path):
+    one = make_predictions('one', {'a.jpg': [[0]]}, **NAMED, checkpoint_sha256='1a')
+    two = make_predictions('two', {'a.jpg': [[1]]}, **NAMED, checkpoint_sha256='2b')
+    file = metrics('m', 0.5, None, 0.5)
+    run(main, one, two, '--out', tmp_path / 'out', '--metrics', file, file)
+    origin = open_predictions(tmp_path / 'out').origin
+    assert (origin['method'], origin['tied_pixels'], origin['pixels']) == ('hard', 1, 1)
+    assert [m['checkpoint_sha256'] for m in origin['members']] == ['1a', '2b']
+    assert [m['folder'] for m in origin['members']] == [str(one), str(two)]
+    assert origin['accuracy'] == [[0.5, None, 0.5]] * 2
+
+
+def test_images__are_joined_by_name_and_not_by_position(
+    run, make_predictions, tmp_path
+):
+    maps = {'b_1/1.jpg': [[1]], 'b_2/1.jpg': [[2]]}
+    one = make_predictions('one', maps, **NAMED)
+    two = make_predictions('two', dict(reversed(maps.items())), **NAMED)
+    run(main, one, two, '--out', tmp_path / 'out')
+    assert label_maps(tmp_path / 'out') == maps
+    assert list(label_maps(tmp_path / 'out')) == list(maps)
+
+
+def test_confidence__is_left_out_where_a_member_has_none(
+    run, make_predictions, tmp_path
+):
+    one = make_predictions('one', {'a.jpg': [[0]]}, **NAMED)
+    two = make_predictions('two', {'a.jpg': [[1]]}, None, **NAMED)
+    assert run(main, one, two, '--out', tmp_path / 'out')[0] == 0
+    assert not (tmp_path / 'out/confidence').exists()
+    assert label_maps(tmp_path / 'out') == {'a.jpg': [[0]]}
+
+
+def test_data_root__adds_scores(run, three, make_part, tmp_path):
+    root = make_part('valid', {'a/1.jpg': [[0, 1, 1]]})
+    out = tmp_path / 'out'
+    text = run(main, *three, '--out', out, '--data-root', root)[1]
+    # Background 1, Paper 1 of 2, Metal 0 of 1.
+    assert 'mIoU 0.5000' in text
+    metrics = open_predictions(out).metrics()
+    assert metrics is not None
+    assert metrics['Acc'] == [1.0, 0.5, None]
+
+
+def test_data_root__size_and_name_must_fit(misuse, three, make_part, tmp_path):
+    root = make_part('valid', {'a/1.jpg': [[0, 1]]})
+    scored = ('--out', tmp_path / 'out', '--data-root', root)
+    misuse(main, r'a/1\.png: sizes differ', *three, *scored)
+    misuse(main, "'a/1.jpg': has no mask in", *three, *scored, '--split', 'test')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_members__missing_extra_or_differing_image_is_named(
+    misuse, make_predictions, tmp_path
+):
+    both = {'a.jpg': [[0, 1]], 'b.jpg': [[0, 1]]}
+    one = make_predictions('one', both, **NAMED)
+    less = make_predictions('less', {'a.jpg': [[0, 1]]}, **NAMED)
+    turned = make_predictions('turned', {**both, 'b.jpg': [[0], [1]]}, **NAMED)
+    out = ('--out', tmp_path / 'out')
+    misuse(main, r"'b.jpg': is in .*one but not in .*less", one, less, *out)
+    misuse(main, r"'b.jpg': is in .*one but not in .*less", less, one, *out)
+    misuse(main, r"'b.jpg': has size \(1, 2\) in .*one, \(2, 1\)", one, turned, *out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['less', 'one', 'turned']
+
+
+def test_members__confidence_of_another_size_is_named(
+    misuse, make_predictions, tmp_path
+):
+    one = make_predictions('one', {'a.jpg': [[0]]}, {'a.jpg': [[9, 9]]}, **NAMED)
+    two = make_predictions('two', {'a.jpg': [[0]]}, {'a.jpg': [[9, 9]]}, **NAMED)
+    misuse(main, r"'a.jpg': has size", one, two, '--out', tmp_path / 'out')
+
+
+def test_members__other_classes_are_refused(misuse, make_predictions, tmp_path):
+    one = make_predictions('one', {'a.jpg': [[0]]}, **NAMED)
+    two = make_predictions('two', {'a.jpg': [[0]]})
+    misuse(main, 'two: its classes differ', one, two, '--out', tmp_path / 'out')
+
+
+def test_misuse__is_one_line_and_leaves_nothing(misuse, three, tmp_path, metrics):
+    out = ('--out', tmp_path / 'out')
+    good = metrics('good', 0.1, 0.2, 0.3)
+    before = sorted(tmp_path.iterdir())
+    misuse(main, 'one folder is no vote', three[0], *out)
+    misuse(main, 'is named twice', three[0], three[1], three[0], *out)
+    misuse(main, 'no prediction folder', three[0], tmp_path / 'none', *out)
+    misuse(main, 'required', *three)
+    misuse(main, 'invalid choice', *three, *out, '--method', 'median')
+    misuse(main, 'pass --metrics', *three, *out, '--method', 'weighted')
+    misuse(main, '1 for 3 folders', *three, *out, '--metrics', good)
+    misuse(main, 'exists; pass --overwrite', *three, '--out', three[0])
+    misuse(main, 'would replace', *three, '--out', three[0], '--overwrite')
+    misuse(main, 'would replace', *three, '--out', tmp_path, '--overwrite')
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{', 'not readable as JSON'),
+        ('[]', 'has no accuracy by class'),
+        ('{"classes": ["Background", "Paper", "Metal"]}', 'has no accuracy by class'),
+        ('{"classes": ["a"], "Acc": [1]}', 'its classes are not those'),
+        (
+            '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1]}',
+            'its classes are not those',
+        ),
+        (
+            '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, 77]}',
+            r'outside \[0, 1\]',
+        ),
+        (
+            '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, "x"]}',
+            'has no accuracy by class',
+        ),
+    ],
+)
+def test_metrics__damage_is_named(misuse, three, tmp_path, content, message):
+    path = tmp_path / 'm.json'
+    path.write_text(content)
+    out = ('--out', tmp_path / 'out', '--metrics', path, path, path)
+    misuse(main, message, *three, *out)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_metrics__of_one_member_alone_are_refused(misuse, three, metrics, tmp_path):
+    metrics('p0/metrics', 0.1, 0.2, 0.3)
+    message = r'p1/metrics\.json: no such file, while other members have theirs'
+    misuse(main, message, *three, '--out', tmp_path / 'out')
+
+
+def test_soft__needs_confidence(misuse, make_predictions, tmp_path):
+    one = make_predictions('one', {'a.jpg': [[0]]}, None, **NAMED)
+    two = make_predictions('two', {'a.jpg': [[1]]}, None, **NAMED)
+    out = ('--out', tmp_path / 'out', '--method', 'soft')
+    misuse(main, r'one/confidence/a\.png: no such file', one, two, *out)
+
+
+def test_overwrite__replaces_the_old_vote(run, three, tmp_path):
+    out = tmp_path / 'out'
+    run(main, *three, '--out', out)
+    (out / 'masks/a/1.png').unlink()
+    assert run(main, *three, '--out', out, '--overwrite')[0] == 0
+    assert np.array_equal(read_mask(out / 'masks/a/1.png'), [[0, 1, 2]])
