@@ -1,0 +1,176 @@
+"""Pseudo labels: what is trusted, what is refused, and what is written down."""
+
+import numpy as np
+import pytest
+
+from mmsegmentation.files import read_json, read_mask, sha256_of
+from utils.pseudo_label import main, read_thresholds, trust
+
+CLASSES = ('Background', 'Paper', 'Metal')
+MAPS = {'b_1/1.jpg': [[0, 1], [1, 2]], 'b_2/1.jpg': [[0, 0], [0, 0]]}
+SURE = {'b_1/1.jpg': [[255, 230], [229, 200]], 'b_2/1.jpg': [[9, 9], [9, 9]]}
+
+
+@pytest.fixture
+def pred(make_predictions):
+    return make_predictions('pred', MAPS, SURE, CLASSES, checkpoint_sha256='1a')
+
+
+@pytest.fixture
+def root(make_part):
+    return make_part('test', MAPS, masks=False)
+
+
+def test_pixels__below_the_threshold_become_255(run, pred, root):
+    code, out, err = run(main, pred, '--data-root', root)
+    assert (code, err) == (0, '')
+    # 0.9 x 255 = 229.5
+    mask = read_mask(root / 'pseudo/mask/b_1/1.png')
+    assert mask.tolist() == [[0, 1], [255, 255]]
+    photograph = 'images/b_1/1.jpg'
+    wanted = (root / 'test' / photograph).read_bytes()
+    assert (root / 'pseudo' / photograph).read_bytes() == wanted
+    assert '1 images written' in out
+
+
+def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
+    out = run(main, pred, '--data-root', root)[1]
+    assert '1 dropped: no pixel was trusted' in out
+    assert not (root / 'pseudo/images/b_2').exists()
+    assert not (root / 'pseudo/mask/b_2').exists()
+    summary = read_json(root / 'pseudo/pseudo.json')
+    assert (summary['images'], summary['dropped']) == (['b_1/1.jpg'], ['b_2/1.jpg'])
+
+
+def test_class_threshold__moves_one_class(run, pred, root):
+    lower = ('--class-threshold', 'Metal=0.5', 'Paper=0')
+    run(main, pred, '--data-root', root, *lower)
+    assert read_mask(root / 'pseudo/mask/b_1/1.png').tolist() == MAPS['b_1/1.jpg']
+
+
+def test_summary__says_where_labels_come_from(run, pred, root):
+    run(main, pred, '--data-root', root, '--round', 2, '--class-threshold', 'Metal=.95')
+    summary = read_json(root / 'pseudo/pseudo.json')
+    assert summary['round'] == 2
+    assert summary['predictions'] == {
+        'folder': str(pred),
+        'sha256': sha256_of(pred / 'predictions.json'),
+        'checkpoint_sha256': '1a',
+    }
+    assert summary['classes'] == list(CLASSES)
+    assert summary['thresholds'] == [0.9, 0.9, 0.95]
+    assert summary['predicted_pixels'] == [5, 2, 1]
+    assert summary['kept_pixels'] == [1, 1, 0]
+    assert summary['kept_share'] == [0.2, 0.5, 0.0]
+
+
+def test_table__shows_kept_share_by_class(run, pred, root):
+    lines = run(main, pred, '--data-root', root)[1].splitlines()
+    assert lines[0].split() == ['class', 'threshold', 'predicted', 'kept', 'share']
+    assert lines[2].split() == ['Paper', '0.900', '2', '1', '50.0%']
+
+
+@pytest.mark.parametrize('part', ['train', 'valid'])
+def test_defect_9_images_with_labels_are_refused(misuse, pred, root, make_part, part):
+    make_part(part, {'b_2/1.jpg': [[1, 1], [1, 1]]})
+    misuse(main, f"'b_2/1.jpg': is in .*{part}", pred, '--data-root', root)
+    assert not (root / 'pseudo').exists()
+
+
+def test_defect_9_validation_image_under_another_name_is_refused(misuse, pred, root):
+    other = root / 'valid/images/z.jpg'
+    other.parent.mkdir(parents=True)
+    other.write_bytes((root / 'test/images/b_1/1.jpg').read_bytes())
+    misuse(main, r'is the same image as .*z\.jpg', pred, '--data-root', root)
+    assert not (root / 'pseudo').exists()
+
+
+def test_defect_9_other_labelled_images_are_no_hindrance(run, pred, root, make_part):
+    make_part('train', {'b_9/1.jpg': [[0]]})
+    make_part('valid', {'b_8/1.jpg': [[0], [1]]})
+    assert run(main, pred, '--data-root', root)[0] == 0
+
+
+def test_defect_9_doubtful_pixels_are_ignored_and_not_taken():
+    label_map = np.array([[1, 1, 0, 2]], np.uint8)
+    confidence = np.array([[0, 127, 128, 255]], np.uint8)
+    found = trust(label_map, confidence, np.full(3, 0.5))
+    assert found.tolist() == [[255, 255, 0, 2]]
+    assert found.dtype == np.uint8
+    assert trust(label_map, confidence, np.zeros(3)).tolist() == [[1, 1, 0, 2]]
+    assert trust(label_map, confidence, np.ones(3)).tolist() == [[255, 255, 255, 2]]
+
+
+def test_defect_7_labels_are_joined_by_name(run, make_predictions, root):
+    turned = dict(reversed(MAPS.items()))
+    run(main, make_predictions('turned', turned, 255, CLASSES), '--data-root', root)
+    for name, rows in MAPS.items():
+        mask = root / 'pseudo/mask' / name.replace('jpg', 'png')
+        assert read_mask(mask).tolist() == rows
+
+
+def test_overwrite__replaces_an_earlier_round(run, pred, root, misuse):
+    run(main, pred, '--data-root', root)
+    again = (pred, '--data-root', root, '--threshold', 0, '--round', 2)
+    misuse(main, 'pseudo: exists; pass --overwrite', *again)
+    assert not (root / 'pseudo/mask/b_2').exists()
+    assert run(main, *again, '--overwrite')[0] == 0
+    assert (root / 'pseudo/mask/b_2/1.png').is_file()
+    assert sorted(p.name for p in root.iterdir()) == ['pseudo', 'test']
+
+
+def test_overwrite__keeps_a_folder_that_it_did_not_write(misuse, pred, root):
+    (root / 'pseudo').mkdir()
+    (root / 'pseudo/mine.txt').write_text('mine')
+    message = 'holds no pseudo.json'
+    misuse(main, message, pred, '--data-root', root, '--overwrite')
+    assert (root / 'pseudo/mine.txt').read_text() == 'mine'
+
+
+def test_read_thresholds__accepts_the_official_spelling():
+    found = read_thresholds(0.9, ['Backgroud=0.5'], CLASSES)
+    assert found.tolist() == [0.5, 0.9, 0.9]
+
+
+def test_misuse__is_one_line_and_leaves_nothing(misuse, pred, root, tmp_path):
+    given = (pred, '--data-root', root)
+    misuse(main, '1.5 is not in', *given, '--threshold', 1.5)
+    misuse(main, 'nan is not in', *given, '--threshold', 'nan')
+    misuse(main, 'invalid float', *given, '--threshold', 'high')
+    misuse(main, 'names no class', *given, '--class-threshold', 'Wood=0.5')
+    misuse(main, 'names no class', *given, '--class-threshold', '0.5')
+    misuse(main, 'much is not in', *given, '--class-threshold', 'Metal=much')
+    twice = ('Metal=0.5', 'Metal=0.6')
+    misuse(main, 'names its class again', *given, '--class-threshold', *twice)
+    misuse(main, '0 is below 1', *given, '--round', 0)
+    misuse(main, 'no prediction folder', root, '--data-root', root)
+    misuse(main, 'no such file', pred, '--data-root', tmp_path / 'none')
+    assert sorted(path.name for path in root.iterdir()) == ['test']
+    assert not (tmp_path / 'none').exists()
+
+
+def test_misuse__predictions_that_do_not_fit(misuse, make_predictions, root):
+    def refuse(message, maps, confidence=255, *argv):
+        folder = make_predictions('odd', maps, confidence, CLASSES)
+        misuse(main, message, folder, '--data-root', root, *argv)
+
+    refuse('c.jpg: no such file', {'c.jpg': [[0]]})
+    refuse(r"'b_1/1.jpg': image \(2, 2\), mask \(1, 2\)", {'b_1/1.jpg': [[0, 1]]})
+    refuse('no pixel is trusted', MAPS, 100)
+    other = {name: [[255]] for name in MAPS}
+    refuse(r'and confidence \(1, 1\) differ in size', MAPS, other)
+    assert sorted(path.name for path in root.iterdir()) == ['test']
+
+
+def test_misuse__predictions_without_confidence(misuse, make_predictions, root):
+    folder = make_predictions('bare', MAPS, None, CLASSES)
+    message = 'confidence/b_1/1.png: no such file'
+    misuse(main, message, folder, '--data-root', root)
+
+
+def test_misuse__predictions_below_the_folder_that_is_replaced(misuse, run, pred, root):
+    run(main, pred, '--data-root', root)
+    inner = root / 'pseudo/pred'
+    pred.rename(inner)
+    misuse(main, 'would replace', inner, '--data-root', root, '--overwrite')
+    assert (inner / 'predictions.json').is_file()
