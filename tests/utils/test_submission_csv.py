@@ -2,11 +2,13 @@
 
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmsegmentation.command import InputError
+from mmsegmentation.scores import confusion_matrix, mean_iou
 from utils.submission_csv import (
     HEADER,
     find_problems,
@@ -18,6 +20,7 @@ from utils.submission_csv import (
     write_rows,
 )
 
+SAMPLE = Path(__file__).resolve().parents[2] / '../shared/data/recycle_trash_sample'
 SIZE = (2, 2)
 GOOD = f'{HEADER}\na/1.jpg,0 1 2 10\nb/1.jpg,0 0 0 0\n'.encode()
 IDS = ['a/1.jpg', 'b/1.jpg']
@@ -273,3 +276,34 @@ def test_read_test_ids__keeps_the_order(tmp_path):
     path = tmp_path / 'test.json'
     path.write_text(json.dumps({'images': [{'file_name': f'{i}.jpg'} for i in 'cab']}))
     assert read_test_ids(path) == ['c.jpg', 'a.jpg', 'b.jpg']
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason='real photographs are not here')
+@pytest.mark.parametrize(
+    ('down_sampler', 'wanted'),
+    [('nearest', 1.0), ('max', 0.9786), ('nearest-exact', 0.9657)],
+)
+def test_real_masks__defect_1_costs_two_points(truths, down_sampler, wanted):
+    """A perfect prediction, brought to 256 x 256 in the official way and in others."""
+    pooled = sum(
+        confusion_matrix(
+            label_map[::2, ::2], resize_labels(label_map, (256, 256), down_sampler), 11
+        )
+        for label_map in truths
+    )
+    assert mean_iou(pooled) == pytest.approx(wanted, abs=5e-5)
+
+
+@pytest.fixture(scope='module')
+def truths() -> list[np.ndarray]:
+    coco = pytest.importorskip('pycocotools.coco')
+    label_maps = []
+    for part in ('train', 'val'):
+        data = coco.COCO(SAMPLE / f'{part}.json')
+        for image in data.loadImgs(data.getImgIds()):
+            label_map = np.zeros((image['height'], image['width']), np.uint8)
+            objects = data.loadAnns(data.getAnnIds(image['id']))
+            for item in sorted(objects, key=lambda item: -item['area']):
+                label_map[data.annToMask(item) == 1] = item['category_id']
+            label_maps.append(label_map)
+    return label_maps
