@@ -1,0 +1,61 @@
+"""The recycling data, without a training pipeline: what every run shares.
+
+Images are 512 x 512; any other size is scaled to fit, in its own proportions.
+"""
+
+dataset_type = 'RecycleDataset'
+data_root = '{{$RECYCLE_DATA:input/data}}'
+
+# What the models subtract, in the order of a loaded image (BGR): a border of this
+# colour is zero after normalising.
+mean_bgr = (103.53, 116.28, 123.675)
+
+train_set = dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img_path='train/images', seg_map_path='train/mask'),
+    pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations'),
+        dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    ],
+)
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    # Labels are loaded after the resize: scores are measured at their own size.
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path='valid/images', seg_map_path='valid/mask'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='ExactIoUMetric')
+test_evaluator = val_evaluator
+
+tta_model = dict(type='MeanProbabilityTTA')
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=(512, 512), keep_ratio=True)],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]

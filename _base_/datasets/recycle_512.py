@@ -1,0 +1,31 @@
+"""Training at 512 x 512 with CutMix on every image, as ConvNeXt is trained."""
+
+_base_ = './recycle.py'
+
+train_pipeline = [
+    dict(type='RandomCutMix', prob=1.0, patch_scale=(256, 256)),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='RandomRotate',
+        prob=0.8,
+        degree=30,
+        pad_val=_base_.mean_bgr,
+        seg_pad_val=255,
+    ),
+    dict(type='Pad', size=(512, 512), pad_val=dict(img=_base_.mean_bgr, seg=255)),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    # A last batch of one image would stop at the batch norm of 1 x 1 features.
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='MultiImageMixDataset',
+        dataset=_base_.train_set,
+        pipeline=train_pipeline,
+    ),
+)

@@ -1,0 +1,60 @@
+"""Training and test at 640 x 640 with CutMix on every image, as BEiT is trained.
+
+Mixed and rotated at 512, then enlarged. BEiT sees windows of one fixed size, so images
+of other proportions are stretched for the test.
+"""
+
+_base_ = './recycle.py'
+
+train_pipeline = [
+    dict(type='RandomCutMix', prob=1.0, patch_scale=(256, 256)),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='RandomRotate',
+        prob=0.8,
+        degree=30,
+        pad_val=_base_.mean_bgr,
+        seg_pad_val=255,
+    ),
+    dict(type='Pad', size=(512, 512), pad_val=dict(img=_base_.mean_bgr, seg=255)),
+    dict(type='Resize', scale=(640, 640), keep_ratio=False),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    # A last batch of one image would stop at the batch norm of 1 x 1 features.
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='MultiImageMixDataset',
+        dataset=_base_.train_set,
+        pipeline=train_pipeline,
+    ),
+)
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(640, 640), keep_ratio=False),
+    # Labels are loaded after the resize: scores are measured at their own size.
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=(640, 640), keep_ratio=False)],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]

@@ -1,0 +1,22 @@
+"""CropNonEmptyMask: do closer views that hold an object help small ones?
+
+Parent: configs/convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py;
+        nothing else changes.
+Run:    python tools/train.py \
+            configs/augmentation/upernet_convnext-tiny_1xb4-cutmix-cropmask-60e_recycle-512x512.py
+"""
+
+_base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
+
+train_pipeline = [
+    _base_.train_pipeline[0],
+    dict(
+        type='Albu',
+        transforms=[
+            dict(type='CropNonEmptyMaskIfExists', height=384, width=384, p=0.5)
+        ],
+    ),
+    dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    *_base_.train_pipeline[1:],
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,0 +1,16 @@
+"""Transpose: trash lies in any direction; do turned images help?
+
+Parent: configs/convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py;
+        nothing else changes.
+Run:    python tools/train.py \
+            configs/augmentation/upernet_convnext-tiny_1xb4-cutmix-transpose-60e_recycle-512x512.py
+"""
+
+_base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
+
+train_pipeline = [
+    _base_.train_pipeline[0],
+    dict(type='Albu', transforms=[dict(type='Transpose', p=0.5)]),
+    *_base_.train_pipeline[1:],
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,0 +1,28 @@
+"""UPerNet-ConvNeXt-S with CutMix: what does a third stage three times as deep add?
+
+From ImageNet-1k weights.
+
+Parent: the parts alone.
+Run:    python tools/train.py \
+            configs/convnext/upernet_convnext-small_1xb4-cutmix-60e_recycle-512x512.py
+"""
+
+_base_ = [
+    '../../_base_/models/upernet_convnext.py',
+    '../../_base_/datasets/recycle_512.py',
+    '../../_base_/schedules/convnext_60e.py',
+    '../../_base_/default_runtime.py',
+]
+
+checkpoint_file = (
+    'https://download.openmmlab.com/mmclassification/v0/convnext/downstream/'
+    'convnext-small_3rdparty_32xb128-noema_in1k_20220301-303e75e3.pth'
+)
+model = dict(
+    backbone=dict(
+        arch='small',
+        init_cfg=dict(
+            type='Pretrained', checkpoint=checkpoint_file, prefix='backbone.'
+        ),
+    ),
+)
