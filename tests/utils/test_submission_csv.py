@@ -278,6 +278,8 @@ def test_read_test_ids__keeps_the_order(tmp_path):
     assert read_test_ids(path) == ['c.jpg', 'a.jpg', 'b.jpg']
 
 
+# pycocotools' own arrays do not know NumPy 2's copy keyword.
+@pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason='real photographs are not here')
 @pytest.mark.parametrize(
     ('down_sampler', 'wanted'),
