@@ -61,6 +61,7 @@ HELPER_KEYS = frozenset(
         'num_classes',
         'optimizer',
         'pretrained',
+        'pseudo_set',
         'test_pipeline',
         'train_pipeline',
         'train_set',

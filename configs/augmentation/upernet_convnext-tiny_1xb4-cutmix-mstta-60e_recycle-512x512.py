@@ -3,8 +3,8 @@
 Parent: configs/convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py;
         nothing else changes.
 Run:    python tools/test.py \
-            configs/augmentation/upernet_convnext-tiny_1xb4-cutmix-mstta-60e_recycle-512x512.py \
-            CHECKPOINT --split valid --out PRED --tta
+  configs/augmentation/upernet_convnext-tiny_1xb4-cutmix-mstta-60e_recycle-512x512.py \
+  CHECKPOINT --split valid --out PRED --tta
 """
 
 _base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'

@@ -1,0 +1,118 @@
+import logging
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import _load_checkpoint
+from mmseg.models.backbones import BEiT
+from mmseg.registry import MODELS
+from scipy.interpolate import RectBivariateSpline
+from scipy.optimize import brentq
+
+TABLE = 'relative_position_bias_table'
+# Of Microsoft's names: what is called otherwise here. The order matters.
+RENAMED = {
+    'blocks.': 'layers.',
+    'patch_embed.proj.': 'patch_embed.projection.',
+    '.norm': '.ln',
+    '.mlp.fc1.': '.ffn.layers.0.0.',
+    '.mlp.fc2.': '.ffn.layers.1.',
+}
+# Parts of the classifier, and what every model computes for itself.
+LEFT_OUT = ('head.', 'fc_norm.', 'norm.')
+
+
+@MODELS.register_module()
+class UnilmBEiT(BEiT):
+    """MMSegmentation's BEiT, which also loads Microsoft's files as they are.
+
+    With ``init_cfg=dict(type='Pretrained', checkpoint=...)`` it takes a checkpoint of
+    https://github.com/microsoft/unilm/tree/master/beit or of MMSegmentation, for any
+    window size. MMSegmentation's own class wants Microsoft's names translated first,
+    else loads nothing and says nothing, and its resizing calls a function that SciPy
+    1.14 removed.
+
+    Raises:
+        ValueError: The checkpoint lacks a parameter, or has one of another shape.
+    """
+
+    init_cfg: dict | None
+
+    def init_weights(self) -> None:
+        """Initialise, and load the pretrained weights if there are any."""
+        init_cfg = self.init_cfg
+        self.init_cfg = None  # what follows would load the file by its own names
+        super().init_weights()
+        self.init_cfg = init_cfg
+        if not init_cfg:
+            return
+        path = init_cfg['checkpoint']
+        weights = self.translate(_load_checkpoint(path, map_location='cpu'))
+        own = self.state_dict()
+        wrong = [
+            name
+            for name, value in own.items()
+            if not name.endswith('relative_position_index')
+            and (name not in weights or weights[name].shape != value.shape)
+        ]
+        if wrong:
+            raise ValueError(
+                f'{path} does not fit this BEiT: {len(wrong)} of {len(own)} parameters '
+                f'are missing or of another shape, {wrong[0]} first'
+            )
+        self.load_state_dict(weights, strict=False)
+        print_log(f'BEiT starts from {path}', 'current', logging.INFO)
+
+    def translate(self, checkpoint: dict) -> dict[str, torch.Tensor]:
+        """Return a checkpoint's weights under our names and at our window size."""
+        for key in ('state_dict', 'model', 'module'):
+            checkpoint = checkpoint.get(key, checkpoint)
+        weights = {}
+        for name, value in checkpoint.items():
+            name = name.removeprefix('backbone.')
+            if name.startswith(LEFT_OUT) or name.endswith('relative_position_index'):
+                continue
+            for theirs, ours in RENAMED.items():
+                name = name.replace(theirs, ours)
+            weights[name] = self._resize(value) if name.endswith(TABLE) else value
+        return weights
+
+    def _resize(self, table: torch.Tensor) -> torch.Tensor:
+        """Fit a table of relative positions to our window, (distances, heads).
+
+        The last three rows stand for the class token.
+        """
+        height, width = (2 * side - 1 for side in self.patch_shape)
+        side = round((len(table) - 3) ** 0.5)
+        if (height, width) == (side, side):
+            return table
+        maps = table[:-3].T.reshape(-1, side, side).double().numpy()
+        rows, columns = _places(side, height), _places(side, width)
+        new_rows, new_columns = _centred(height), _centred(width)
+        resized = np.stack(
+            [RectBivariateSpline(rows, columns, m)(new_rows, new_columns) for m in maps]
+        )
+        flat = torch.from_numpy(resized.reshape(len(maps), -1).T).to(table)
+        return torch.cat([flat, table[-3:]])
+
+
+def _centred(size: int) -> np.ndarray:
+    return np.arange(size) - (size - 1) / 2
+
+
+def _places(old: int, new: int) -> np.ndarray:
+    """Return where the old distances lie among the new, both centred at 0.
+
+    Their steps grow geometrically outwards from 1, so that near distances keep their
+    meaning, and the farthest old one lies on the farthest new one.
+    """
+    count, reach = old // 2, new // 2
+
+    def excess(ratio: float) -> float:
+        return float(np.power(ratio, np.arange(count)).sum() - reach)
+
+    if old == new:
+        return _centred(old)
+    ratio = brentq(excess, 1e-6, 10.0)
+    half = np.cumsum(np.power(ratio, np.arange(count)))
+    return np.concatenate([-half[::-1], [0.0], half])

@@ -1,0 +1,103 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmseg.models.backbones import BEiT
+
+from mmsegmentation.models import UnilmBEiT
+from mmsegmentation.models.beit import _places
+
+SMALL = dict(
+    patch_size=4,
+    embed_dims=8,
+    num_layers=2,
+    num_heads=2,
+    mlp_ratio=2,
+    out_indices=(0, 1),
+    init_values=0.1,
+)
+HEADS = {'head.weight': torch.zeros(5, 8), 'fc_norm.bias': torch.zeros(8)}
+
+
+def microsofts_name(name: str) -> str:
+    for pattern, theirs in {
+        r'^layers\.': 'blocks.',
+        r'\.ln(\d)': r'.norm\1',
+        r'\.ffn\.layers\.0\.0': '.mlp.fc1',
+        r'\.ffn\.layers\.1': '.mlp.fc2',
+        r'\.projection': '.proj',
+    }.items():
+        name = re.sub(pattern, theirs, name)
+    return name
+
+
+def write_microsofts_file(path, model: BEiT) -> str:
+    weights = {microsofts_name(k): v for k, v in model.state_dict().items()}
+    torch.save({'model': weights | HEADS}, path)
+    return str(path)
+
+
+@pytest.fixture
+def source() -> BEiT:
+    torch.manual_seed(0)
+    model = BEiT(img_size=28, **SMALL)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    model.eval()
+    return model
+
+
+def test_unilm_beit__loads_microsofts_file(tmp_path, source: BEiT) -> None:
+    path = write_microsofts_file(tmp_path / 'beit.pth', source)
+    init_cfg = dict(type='Pretrained', checkpoint=path)
+    model = UnilmBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
+    model.init_weights()
+    model.eval()
+    image = torch.rand(1, 3, 28, 28)
+    for mine, theirs in zip(model(image), source(image), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+def test_unilm_beit__resizes_the_table_and_keeps_the_class_tokens(
+    tmp_path, source: BEiT
+) -> None:
+    path = write_microsofts_file(tmp_path / 'beit.pth', source)
+    init_cfg = dict(type='Pretrained', checkpoint=path)
+    model = UnilmBEiT(img_size=80, init_cfg=init_cfg, **SMALL)
+    model.init_weights()
+    old = source.layers[0].attn.relative_position_bias_table
+    new = model.layers[0].attn.relative_position_bias_table
+    assert new.shape == (39 * 39 + 3, 2)
+    torch.testing.assert_close(new[-3:], old[-3:])
+    old_map, new_map = old[:-3].reshape(13, 13, 2), new[:-3].reshape(39, 39, 2)
+    # A spline passes through its points: distances 0 and 1 step, and the corners.
+    torch.testing.assert_close(new_map[19, 19], old_map[6, 6])
+    torch.testing.assert_close(new_map[19, 20], old_map[6, 7])
+    torch.testing.assert_close(new_map[0, 38], old_map[0, 12], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(('old', 'new'), [(13, 39), (27, 79), (27, 63), (27, 13)])
+def test_places__reach_the_ends_and_start_with_one(old: int, new: int) -> None:
+    places = _places(old, new)
+    middle = old // 2
+    assert len(places) == old
+    assert places[middle] == 0
+    assert places[middle + 1] == 1
+    np.testing.assert_allclose(places[[0, -1]], [-(new // 2), new // 2])
+
+
+def test_unilm_beit__refuses_a_file_that_does_not_fit(tmp_path, source: BEiT) -> None:
+    torch.save({'model': {'some.other': torch.zeros(1)}}, tmp_path / 'other.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'other.pth'))
+    model = UnilmBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
+    with pytest.raises(ValueError, match=r'does not fit this BEiT: \d+ of \d+ '):
+        model.init_weights()
+
+
+def test_unilm_beit__starts_from_scratch_without_a_file() -> None:
+    torch.manual_seed(0)
+    model = UnilmBEiT(img_size=28, **SMALL)
+    model.init_weights()
+    assert 0.01 < model.layers[0].attn.qkv.weight.std() < 0.03
