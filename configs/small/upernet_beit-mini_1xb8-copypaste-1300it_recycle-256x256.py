@@ -28,3 +28,19 @@ model = dict(
     decode_head=dict(in_channels=[192] * 4, channels=64, norm_cfg=norm_cfg),
     auxiliary_head=dict(in_channels=192, channels=64, norm_cfg=norm_cfg),
 )
+# BEiT sees windows of one size: flipped views only.
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=(256, 256), keep_ratio=False)],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]

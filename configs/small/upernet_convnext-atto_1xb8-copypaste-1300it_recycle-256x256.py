@@ -17,9 +17,7 @@ norm_cfg = dict(type='BN')
 model = dict(
     data_preprocessor=dict(size=(256, 256)),
     backbone=dict(arch='atto', drop_path_rate=0.05),
-    decode_head=dict(
-        in_channels=[40, 80, 160, 320], channels=64, norm_cfg=norm_cfg
-    ),
+    decode_head=dict(in_channels=[40, 80, 160, 320], channels=64, norm_cfg=norm_cfg),
     auxiliary_head=dict(in_channels=160, channels=64, norm_cfg=norm_cfg),
     test_cfg=dict(_delete_=True, mode='whole'),
 )

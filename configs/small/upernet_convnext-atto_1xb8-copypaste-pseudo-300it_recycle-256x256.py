@@ -1,0 +1,35 @@
+"""Do pseudo labels of the test photographs help the small ConvNeXt?
+
+Parent: upernet_convnext-atto_1xb8-copypaste-1300it_recycle-256x256.py,
+        trained on from its checkpoint; only the data and the schedule change.
+Run:    python tools/train.py \
+            configs/small/upernet_convnext-atto_1xb8-copypaste-pseudo-300it_recycle-256x256.py \
+            --cfg-options load_from=<the parent's best checkpoint>
+Result: docs/results.md
+"""
+
+_base_ = './upernet_convnext-atto_1xb8-copypaste-1300it_recycle-256x256.py'
+
+# ``utils/pseudo_label.py`` writes this part of the data root.
+_pseudo_set = dict(
+    type='RecycleDataset',
+    data_root=_base_.data_root,
+    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
+    pipeline=_base_._train_set.pipeline,
+)
+train_dataloader = dict(
+    dataset=dict(
+        dataset=dict(
+            _delete_=True,
+            type='ConcatDataset',
+            datasets=[_base_._train_set, _pseudo_set],
+        )
+    )
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
+max_iters = 300
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=max_iters, eta_min=0),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=100)

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmseg.datasets import MultiImageMixDataset
+from mmseg.registry import DATASETS
+from PIL import Image
+
+from mmsegmentation.command import InputError
+from mmsegmentation.datasets import RecycleDataset
+from mmsegmentation.files import write_json, write_mask
+
+NAMES = ('batch_01_vt/0002.jpg', 'batch_02_vt/0002.jpg', 'batch_02_vt/0003.jpg')
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for i, name in enumerate(NAMES):
+        path = tmp_path / 'train/images' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (6, 4), (40 * i, 0, 0)).save(path, quality=100)
+        mask = (tmp_path / 'train/mask' / name).with_suffix('.png')
+        write_mask(mask, np.full((4, 6), i, np.uint8))
+    return tmp_path
+
+
+def config(root: Path, **changes) -> dict:
+    prefix = dict(img_path='train/images', seg_map_path='train/mask')
+    return {
+        'type': 'RecycleDataset',
+        'data_root': str(root),
+        'data_prefix': prefix,
+        'pipeline': [
+            dict(type='LoadImageFromFile', _scope_='mmseg'),
+            dict(type='LoadAnnotations', _scope_='mmseg'),
+        ],
+        **changes,
+    }
+
+
+def build(root: Path, **changes) -> RecycleDataset:
+    return DATASETS.build(config(root, **changes))
+
+
+def test_dataset__same_names_in_two_folders_keep_their_own_masks(root):
+    dataset = build(root)
+    assert len(dataset) == 3
+    for i, name in enumerate(NAMES):
+        assert dataset[i]['img_path'].endswith(name)
+        assert (dataset[i]['gt_seg_map'] == i).all()
+
+
+def test_dataset__ann_file_chooses_images(root):
+    (root / 'fold.txt').write_text(f'{NAMES[2]}\n')
+    dataset = build(root, ann_file='fold.txt')
+    assert [Path(d['img_path']).name for d in dataset] == ['0003.jpg']
+
+
+def test_dataset__id_outside_the_table_stops_with_file_and_id(root):
+    write_mask(root / 'train/mask/batch_02_vt/0003.png', np.full((4, 6), 11, np.uint8))
+    with pytest.raises(InputError, match=r'0003\.png: holds class id 11'):
+        build(root)
+
+
+def test_dataset__ignored_pixels_are_no_unknown_class(root):
+    write_mask(root / 'train/mask/batch_02_vt/0003.png', np.full((4, 6), 255, np.uint8))
+    assert len(build(root)) == 3
+
+
+def test_dataset__missing_mask_stops_with_its_name(root):
+    (root / 'train/mask/batch_01_vt/0002.png').unlink()
+    with pytest.raises(InputError, match=r'batch_01_vt/0002\.png: no such file'):
+        build(root)
+
+
+def test_dataset__missing_folder_says_how_to_make_it(tmp_path):
+    with pytest.raises(InputError, match='prepare_data'):
+        build(tmp_path / 'nowhere')
+
+
+def test_dataset__own_classes_need_no_code(root):
+    dataset = build(root, metainfo=dict(classes=('floor', 'can', 'jar')))
+    assert dataset.metainfo['classes'] == ('floor', 'can', 'jar')
+    assert len(dataset.metainfo['palette']) == 3
+
+
+def test_dataset__classes_other_than_the_data_roots_are_refused(root):
+    write_json(root / 'dataset.json', {'classes': ['floor', 'can']})
+    with pytest.raises(InputError, match='classes'):
+        build(root)
+
+
+@pytest.mark.parametrize('name', ['RandomCutMix', 'CopyPaste'])
+def test_mixing__works_in_the_stock_wrapper_and_loads_no_partner_in_vain(
+    root, name, monkeypatch
+):
+    loads = []
+    original = RecycleDataset.__getitem__
+    monkeypatch.setattr(
+        RecycleDataset,
+        '__getitem__',
+        lambda self, i: loads.append(i) or original(self, i),
+    )
+    counts = {}
+    for prob in (0.0, 1.0):
+        loads.clear()
+        step = dict(type=name, prob=prob, _scope_='mmseg')
+        dataset = MultiImageMixDataset(dataset=config(root), pipeline=[step])
+        assert dataset[0]['gt_seg_map'].shape == (4, 6)
+        counts[prob] = len(loads)
+    assert counts == {0.0: 1, 1.0: 2}
