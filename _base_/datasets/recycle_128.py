@@ -1,0 +1,62 @@
+"""Drawn scenes at 128 x 128 for the demonstration: CutMix, colour, flip, rotate."""
+
+_base_ = './recycle.py'
+
+_train_set = dict(
+    type='RecycleDataset',
+    data_root=_base_.data_root,
+    data_prefix=dict(img_path='train/images', seg_map_path='train/mask'),
+    pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations'),
+        dict(type='Resize', scale=(128, 128), keep_ratio=False),
+    ],
+)
+train_pipeline = [
+    dict(type='RandomCutMix', prob=1.0, patch_scale=(64, 64)),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='RandomRotate',
+        prob=0.8,
+        degree=30,
+        pad_val=_base_.mean_bgr,
+        seg_pad_val=255,
+    ),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='MultiImageMixDataset', dataset=_train_set, pipeline=train_pipeline
+    ),
+)
+_test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(128, 128), keep_ratio=False),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+val_dataloader = dict(
+    batch_size=8, num_workers=1, dataset=dict(pipeline=_test_pipeline)
+)
+test_dataloader = dict(num_workers=1, dataset=dict(pipeline=_test_pipeline))
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=(128, 128), keep_ratio=False)],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]

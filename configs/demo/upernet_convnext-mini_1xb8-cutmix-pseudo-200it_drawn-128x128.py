@@ -1,0 +1,32 @@
+"""Do pseudo labels of the test images help the small ConvNeXt?
+
+Parent: upernet_convnext-mini_1xb8-cutmix-500it_drawn-128x128.py,
+        trained on from its checkpoint; only the data and the schedule change.
+Run:    python tools/demo.py, which names the checkpoint (--cfg-options load_from=...)
+"""
+
+_base_ = './upernet_convnext-mini_1xb8-cutmix-500it_drawn-128x128.py'
+
+# ``utils/pseudo_label.py`` writes this part of the data root.
+_pseudo_set = dict(
+    type='RecycleDataset',
+    data_root=_base_.data_root,
+    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
+    pipeline=_base_._train_set.pipeline,
+)
+train_dataloader = dict(
+    dataset=dict(
+        dataset=dict(
+            _delete_=True,
+            type='ConcatDataset',
+            datasets=[_base_._train_set, _pseudo_set],
+        )
+    )
+)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+max_iters = 200
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=10),
+    dict(type='PolyLR', power=1.0, eta_min=0, by_epoch=False, begin=10, end=max_iters),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=100)
