@@ -178,6 +178,7 @@ def check_checkpoint(path: str) -> dict:
     import numpy as np
     import torch
     from mmengine.logging.history_buffer import HistoryBuffer
+    from numpy._core import multiarray
 
     dtypes = [type(np.dtype(name)) for name in ('f8', 'f4', 'i8', 'i4', 'bool')]
     torch.serialization.add_safe_globals(
@@ -185,8 +186,8 @@ def check_checkpoint(path: str) -> dict:
             HistoryBuffer,
             np.ndarray,
             np.dtype,
-            np._core.multiarray._reconstruct,
-            np._core.multiarray.scalar,
+            multiarray._reconstruct,
+            multiarray.scalar,
             *dtypes,
         ]
     )

@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -36,7 +37,7 @@ class ScreenHook(Hook):
         self.interval = interval
         self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
-        self._task = None
+        self._task = TaskID(0)
         self._best = float('-inf')
 
     def before_train(self, runner: Runner) -> None:
