@@ -79,7 +79,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def at_data_root(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register_all_modules(init_default_scope=True)
     monkeypatch.setenv('RECYCLE_DATA', str(data_root))
-    np.random.seed(0)  # noqa: NPY002  (the transforms' own generator)
+    np.random.seed(0)  # what the transforms draw from
 
 
 @cache
