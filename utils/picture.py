@@ -148,17 +148,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_existing(args.out, args.overwrite)
     if args.count < 1 or not 20 <= args.dpi <= 600:
         raise InputError('--count, --dpi', 'need 1 and 20-600', 'change them')
-    columns, tables = {}, set()
+    columns: dict[str, Path] = {}
+    tables: set[tuple[str, ...]] = set()
     for name, folder in read_columns(args.columns).items():
         columns[name], classes = masks_of(folder)
-        tables |= {classes} - {None}
+        tables |= {classes} if classes else set()
     if len(tables) > 1:
         raise InputError('--columns', 'have different classes', 'draw them apart')
     held = common_images(args.images, columns)
     if missing := sorted(set(args.names or ()) - held):
         raise InputError(missing[0], 'is not in every folder', 'check --names')
     image_ids = args.names or choose_images(held, args.count)
-    figure = draw_grid(args.images, columns, image_ids, *(tables or {CLASSES}))
+    figure = draw_grid(args.images, columns, image_ids, *tables or [CLASSES])
     with whole_file(args.out, overwrite=args.overwrite) as beside:
         figure.savefig(beside, format='png', dpi=args.dpi)
     print(f'{len(image_ids)} images drawn in {args.out}')

@@ -1,0 +1,107 @@
+"""The driver of the demonstration; its commands are tested where they stand."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from mmsegmentation.files import read_mask
+from tools import demo
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Write a command into a repository of its own, from which the demo runs it."""
+    monkeypatch.setattr(demo, 'HOME', tmp_path / 'home')
+
+    def write(name: str, text: str) -> str:
+        path = tmp_path / 'home' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return name
+
+    return write
+
+
+def test_do__prints_the_command_as_typed_and_what_it_says(
+    script, capsys, tmp_path, monkeypatch
+):
+    name = script('utils/say.py', 'import sys; print(*sys.argv[1:])')
+    monkeypatch.chdir(tmp_path)
+    assert demo._do(name, tmp_path / 'a b', '--seed', 1) == ['a b --seed 1']
+    printed = capsys.readouterr().out.split('\n')
+    assert printed[1] == "$ python home/utils/say.py 'a b' --seed 1"
+    assert printed[2] == 'a b --seed 1'
+    assert printed[3].endswith(' s')
+
+
+def test_do_together__tells_the_two_apart_and_shares_the_cores(
+    script, capsys, monkeypatch
+):
+    monkeypatch.setattr(demo.os, 'cpu_count', lambda: 6)
+    name = script('say.py', 'import os; print(os.environ["OMP_NUM_THREADS"])')
+    lines = demo._do_together({'One': [name], 'Three': [name]})
+    assert lines == {'One': ['3'], 'Three': ['3']}
+    printed = capsys.readouterr().out
+    assert 'One   | 3\n' in printed
+    assert 'Three | 3\n' in printed
+
+
+def test_failed_step__stops_the_other_and_names_its_last_line(script, capsys):
+    bad = script('bad.py', 'import sys; print("first"); sys.exit("no such thing")')
+    slow = script('slow.py', 'import time; time.sleep(60)')
+    start = time.monotonic()
+    with pytest.raises(demo.InputError, match=r'code 1 \(no such thing\); see'):
+        demo._do_together({'Slow': [slow], 'Bad': [bad]})
+    assert time.monotonic() - start < 30
+    assert 'bad.py ended with:\n  first\n  no such thing\n' in capsys.readouterr().out
+
+
+def test_demo__failed_step_ends_in_one_line(script, misuse, tmp_path):
+    script('utils/draw_data.py', 'import sys; sys.exit("error: no room")')
+    misuse(demo.main, r'exit code 1 \(error: no room\)', '--work-dir', tmp_path / 'd')
+    assert json.loads((tmp_path / 'd/demo.json').read_text()) == {'finished': False}
+
+
+def test_work_dir__only_an_earlier_demonstration_is_replaced(misuse, tmp_path):
+    (tmp_path / 'mine.txt').write_text('mine')
+    misuse(demo.main, 'pass --overwrite', '--work-dir', tmp_path)
+    misuse(demo.main, 'is not replaced', '--work-dir', tmp_path, '--overwrite')
+    assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
+    (tmp_path / 'demo.json').write_text('{}')
+    demo.empty_folder(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ['demo.json']
+
+
+@pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
+def test_write_truth__smaller_objects_lie_on_top(tmp_path):
+    def square(category: int, corners: list[int], area: int) -> dict:
+        left, top, right, bottom = corners
+        outline = [left, top, right, top, right, bottom, left, bottom]
+        return {
+            'id': category,
+            'image_id': 7,
+            'category_id': category,
+            'segmentation': [outline],
+            'area': area,
+            'bbox': [],
+            'iscrowd': 0,
+        }
+
+    size = {'width': 4, 'height': 4}
+    content = {
+        'images': [
+            {'id': 7, 'file_name': 'b_1/1.jpg', **size},
+            {'id': 3, 'file_name': 'b_2/1.jpg', **size},
+        ],
+        'categories': [],
+        'annotations': [square(2, [1, 1, 2, 2], 1), square(5, [0, 0, 4, 2], 8)],
+    }
+    path = tmp_path / 'test.json'
+    path.write_text(json.dumps(content))
+    demo.write_truth(path, tmp_path / 'truth')
+    label_map = read_mask(tmp_path / 'truth/b_1/1.png')
+    wanted = np.array([[5, 5, 5, 5], [5, 2, 5, 5], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert label_map.tolist() == wanted.tolist()
+    assert not read_mask(tmp_path / 'truth/b_2/1.png').any()

@@ -1,0 +1,365 @@
+"""Show the whole pipeline on drawn data: from JSON and images to a scored submission.
+
+Every command is printed as one would type it. Two models learn from scratch, side by
+side; their vote labels the test images, both train on with these, and their second vote
+is the submission. The true labels of the test part score it at the end.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.files import (
+    mask_name,
+    read_json,
+    refuse_existing,
+    write_json,
+    write_mask,
+)
+from mmsegmentation.predictions import score_predictions
+
+HOME = Path(__file__).resolve().parents[1]
+MARKER = 'demo.json'
+# Title, and the mixing that goes with each model.
+MODELS = {'convnext': ('ConvNeXt', 'cutmix'), 'beit': ('BEiT', 'copypaste')}
+SCHEDULES = {'first': '500it', 'second': 'pseudo-200it'}
+LAST_LINES = 12
+
+
+class Job:
+    """A command under way: shows its output as it comes, and keeps the last lines.
+
+    Args:
+        command: Script and arguments.
+        threads: How many threads its arithmetic may use.
+        prefix: Printed before each line, to tell jobs apart that run together.
+    """
+
+    def __init__(self, command: list[str], threads: int, prefix: str) -> None:
+        self.command, self.prefix = command, prefix
+        self.lines: deque[str] = deque(maxlen=200)
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+            encoding='utf-8',
+            errors='replace',
+        )
+        self._listener = Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as pipe:
+            for line in pipe:
+                self.lines.append(line.rstrip())
+                print(self.prefix + line.rstrip(), flush=True)
+
+    def ended(self) -> bool:
+        """Return whether it has come to its end.
+
+        Raises:
+            InputError: It failed.
+        """
+        code = self.process.poll()
+        if code is None:
+            return False
+        self._listener.join(timeout=5)
+        if code:
+            raise self._failure(code)
+        return True
+
+    def _failure(self, code: int) -> InputError:
+        script, lines = self.command[0], list(self.lines)[-LAST_LINES:]
+        if self.prefix:
+            # Between the lines of the other its own were lost to the eye.
+            print(f'\n{script} ended with:', *lines, sep='\n  ')
+        last = next((line for line in reversed(lines) if line.strip()), 'no output')
+        return InputError(
+            script, f'failed with exit code {code} ({last})', 'see its output above'
+        )
+
+    def stop(self) -> None:
+        """End it, if it still runs."""
+        self.process.kill()
+        self.process.wait()
+        # Its workers may hold the pipe a little longer.
+        self._listener.join(timeout=10)
+
+
+class Demo:
+    """The steps, in the order in which :meth:`run` takes them."""
+
+    def __init__(self, work_dir: Path, seed: int) -> None:
+        self.work_dir = work_dir
+        self.seed = seed
+        self.raw, self.root = work_dir / 'raw', work_dir / 'data'
+        self.truth, self.csv = work_dir / 'truth', work_dir / 'submission.csv'
+        self.picture = work_dir / 'predictions.png'
+
+    def run(self) -> list[dict[str, Any]]:
+        """Take every step; return the rows of the table of scores."""
+        self.make_data()
+        self.train('first')
+        self.predict('first', 'test')
+        self.vote('first', 'test')
+        vote = self.predictions('first', 'ensemble', 'test')
+        _do('utils/pseudo_label.py', vote, '--data-root', self.root)
+        self.train('second')
+        self.predict('second', 'valid')
+        self.predict('second', 'test')
+        self.vote('second', 'valid')
+        self.vote('second', 'test')
+        scored = self.submit()
+        self.draw()
+        return [*self.rows(), scored]
+
+    def make_data(self) -> None:
+        """Draw and prepare the data; put the hidden labels of the test part apart."""
+        _do('utils/draw_data.py', self.raw, '--seed', self.seed)
+        _do('utils/prepare_data.py', self.raw, '--out', self.root)
+        print(f'\n$ export RECYCLE_DATA={shlex.quote(_shown(self.root))}')
+        os.environ['RECYCLE_DATA'] = str(self.root)
+        write_truth(self.raw / 'hidden/test.json', self.truth)
+
+    def train(self, stage: str) -> None:
+        """Train both models; in the second stage from where the first one ended."""
+        commands = {}
+        for model, (title, _) in MODELS.items():
+            out = self.work_dir / f'{model}_{stage}'
+            command = ['tools/train.py', _config(model, stage), '--work-dir', out]
+            if stage == 'second':
+                best = f'load_from={_shown(self.checkpoint(model, "first"))}'
+                command += ['--cfg-options', best]
+            commands[title] = command
+        _do_together(commands)
+
+    def predict(self, stage: str, split: str) -> None:
+        """Let both models predict a part."""
+        commands = {}
+        for model, (title, _) in MODELS.items():
+            best, config = self.checkpoint(model, stage), _config(model, stage)
+            out = ('--out', self.predictions(stage, model, split))
+            commands[title] = ['tools/test.py', config, best, '--split', split, *out]
+        _do_together(commands)
+
+    def vote(self, stage: str, split: str) -> None:
+        """Let both models vote, ties by their accuracy on the validation part."""
+        members = [self.predictions(stage, model, split) for model in MODELS]
+        metrics = [self.work_dir / f'{m}_{stage}' / 'metrics.json' for m in MODELS]
+        out = self.predictions(stage, 'ensemble', split)
+        scored = ('--data-root', self.root) if split == 'valid' else ()
+        _do('utils/ensemble.py', *members, '--metrics', *metrics, '--out', out, *scored)
+
+    def submit(self) -> dict[str, Any]:
+        """Write, check and score the CSV; return its row of the table."""
+        best = self.predictions('second', 'ensemble', 'test')
+        listing = ('--test-json', self.raw / 'test.json')
+        _do('utils/submission.py', 'write', best, '--out', self.csv, *listing)
+        _do('utils/submission.py', 'check', self.csv, *listing)
+        lines = _do('utils/submission.py', 'score', self.csv, self.truth)
+        found = re.search(r'mIoU ([\d.]+).*?\[([\d.]+), ([\d.]+)\]', '\n'.join(lines))
+        if not found:
+            raise InputError('utils/submission.py', 'told no mIoU', 'see its output')
+        score, low, high = map(float, found.groups())
+        return {'name': self.csv.name, 'test': [score, low, high]}
+
+    def draw(self) -> None:
+        """Set images, truth and all predictions of the test part side by side."""
+        columns = [f'Truth={_shown(self.truth)}']
+        for title, stage, model in self.stages():
+            folder = self.predictions(stage, model, 'test')
+            columns.append(f'{title}={_shown(folder)}')
+        images = ('--images', self.root / 'test/images')
+        _do('utils/picture.py', *images, '--columns', *columns, '--out', self.picture)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row of scores per stage: name, valid and test mIoU."""
+        rows = []
+        for title, stage, model in self.stages():
+            kept = self.work_dir / f'{model}_{stage}' / 'metrics.json'
+            if model == 'ensemble':
+                kept = self.predictions(stage, model, 'valid') / 'metrics.json'
+            row: dict[str, Any] = {'name': title}
+            if kept.is_file():
+                row['valid'] = _score(read_json(kept))
+            folder = self.predictions(stage, model, 'test')
+            row['test'] = _score(score_predictions(folder, self.truth))
+            rows.append(row)
+        return rows
+
+    def stages(self) -> list[tuple[str, str, str]]:
+        """Return title, stage and model of all that predicts."""
+        found = []
+        for stage, suffix in (('first', ''), ('second', ' + pseudo')):
+            found += [(t + suffix, stage, model) for model, (t, _) in MODELS.items()]
+            found.append(('Vote' + suffix, stage, 'ensemble'))
+        return found
+
+    def checkpoint(self, model: str, stage: str) -> Path:
+        """Return the checkpoint that was best on the validation part."""
+        folder = self.work_dir / f'{model}_{stage}'
+        return folder / read_json(folder / 'metrics.json')['checkpoint']
+
+    def predictions(self, stage: str, model: str, split: str) -> Path:
+        """Return where a prediction folder stands."""
+        return self.work_dir / 'predictions' / f'{model}_{stage}_{split}'
+
+
+def _config(model: str, stage: str) -> Path:
+    name = f'upernet_{model}-mini_1xb8-{MODELS[model][1]}-{SCHEDULES[stage]}'
+    return HOME / 'configs/demo' / f'{name}_drawn-128x128.py'
+
+
+def _score(metrics: dict[str, Any]) -> list[float]:
+    return [metrics['mIoU'], *metrics['mIoU_interval']]
+
+
+def _shown(path: object) -> str:
+    """Return an argument as one would type it here."""
+    return os.path.relpath(path) if isinstance(path, Path) else str(path)
+
+
+def _do(*command: object) -> list[str]:
+    """Run a command of this repository; return the lines that it printed."""
+    return _do_together({'': list(command)})['']
+
+
+def _do_together(commands: dict[str, list[object]]) -> dict[str, list[str]]:
+    """Run commands side by side, showing their output; return it by name.
+
+    Raises:
+        InputError: One failed. The others are stopped.
+    """
+    typed = {
+        name: [_shown(HOME / str(command[0])), *map(_shown, command[1:])]
+        for name, command in commands.items()
+    }
+    for command in typed.values():
+        print(f'\n$ python {shlex.join(command)}', flush=True)
+    threads = max((os.cpu_count() or 1) // len(typed), 1)
+    width = max(map(len, typed))
+    start = time.monotonic()
+    jobs: dict[str, Job] = {}
+    try:
+        for name, command in typed.items():
+            prefix = f'{name:<{width}} | ' if name else ''
+            jobs[name] = Job(command, threads, prefix)
+        left = list(jobs.values())
+        while left:
+            left = [job for job in left if not job.ended()]
+            time.sleep(0.05)
+    finally:
+        for job in jobs.values():
+            job.stop()
+    print(f'  {time.monotonic() - start:.0f} s', flush=True)
+    return {name: list(job.lines) for name, job in jobs.items()}
+
+
+def write_truth(path: Path, masks: Path) -> None:
+    """Paint the hidden annotations as masks, by the loop of the official notebook.
+
+    Not by ``utils/prepare_data.py``: who scores has code of their own.
+    """
+    from pycocotools.coco import COCO
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(path)
+    for image_id, image in coco.imgs.items():
+        label_map = np.zeros((image['height'], image['width']), np.uint8)
+        annotations = coco.imgToAnns[image_id]
+        for annotation in sorted(annotations, key=lambda a: a['area'], reverse=True):
+            label_map[coco.annToMask(annotation) == 1] = annotation['category_id']
+        write_mask(masks / mask_name(image['file_name']), label_map)
+
+
+def show_scores(demo: Demo, rows: list[dict[str, Any]], seconds: float) -> None:
+    """Print the table of scores, and where everything is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title='mIoU over all pixels, with its 95 % interval over images')
+    for title in ('', 'valid', 'test (hidden labels)'):
+        table.add_column(title, justify='left' if not title else 'right')
+    for row in rows:
+        table.add_row(row['name'], _cell(row.get('valid')), _cell(row.get('test')))
+    print()
+    Console(width=None if sys.stdout.isatty() else 88).print(table)
+    places = {
+        'data root': demo.root,
+        'models': demo.work_dir / '*_first, *_second',
+        'predictions': demo.work_dir / 'predictions',
+        'picture': demo.picture,
+        'submission': demo.csv,
+        'scores': demo.work_dir / MARKER,
+    }
+    for name, place in places.items():
+        print(f'{name:<12} {_shown(place)}')
+    print(f'done in {seconds:.0f} s')
+
+
+def _cell(score: Sequence[float] | None) -> str:
+    return '' if score is None else '{:.3f} [{:.3f}, {:.3f}]'.format(*score)
+
+
+def empty_folder(work_dir: Path, overwrite: bool) -> None:
+    """Make room for a demonstration; what stands there must be an earlier one.
+
+    Raises:
+        InputError: The folder is taken.
+    """
+    refuse_existing(work_dir, overwrite)
+    marker = work_dir / MARKER
+    if work_dir.exists() and not work_dir.is_dir():
+        raise InputError(work_dir, 'is a file', 'name a folder')
+    if work_dir.is_dir() and any(work_dir.iterdir()) and not marker.is_file():
+        raise InputError(
+            work_dir, f'holds no {MARKER}, so it is not replaced', 'name another folder'
+        )
+    if work_dir.is_dir():
+        shutil.rmtree(work_dir)
+    write_json(marker, {'finished': False})
+
+
+def parse_args(argv: Sequence[str] | None) -> Namespace:
+    parser = Parser(prog='tools/demo.py', description=__doc__.split('\n')[0])
+    add = parser.add_argument
+    add('--work-dir', type=Path, default='work_dirs/demo', help='where all is written')
+    add('--seed', type=int, default=0, help='other seed, other data')
+    add('--overwrite', action='store_true', help='replace an earlier demonstration')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    if args.seed < 0:
+        raise InputError('--seed', f'{args.seed} is negative', 'change it')
+    start = time.monotonic()
+    empty_folder(args.work_dir, args.overwrite)
+    demo = Demo(args.work_dir, args.seed)
+    rows = demo.run()
+    seconds = time.monotonic() - start
+    kept = {'finished': True, 'seconds': round(seconds), 'scores': rows}
+    write_json(args.work_dir / MARKER, kept)
+    show_scores(demo, rows, seconds)
+    return 0
+
+
+if __name__ == '__main__':
+    run_command(main)
