@@ -1,0 +1,245 @@
+"""Reading COCO JSON files, and finding all that is wrong with them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from mmsegmentation.classes import ALIASES
+from mmsegmentation.command import InputError
+from mmsegmentation.files import (
+    IMAGE_SUFFIXES,
+    check_image_id,
+    read_json,
+)
+
+
+@dataclass
+class Findings:
+    """What a check found.
+
+    Attributes:
+        errors: Each stops the work: the data cannot be used as it is.
+        warnings: Each is dealt with as it says.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Part:
+    """One JSON file.
+
+    Attributes:
+        name: ``train``, ``valid`` or ``test``.
+        path: The JSON file.
+        images: Its images, those that can be used.
+        annotations: Its annotations by image id.
+        labels: Class id of the table by category id.
+    """
+
+    name: str
+    path: Path
+    images: list[dict] = field(default_factory=list)
+    annotations: dict[Any, list[dict]] = field(default_factory=dict)
+    labels: dict[int, int] = field(default_factory=dict)
+
+
+def read_part(
+    name: str, path: Path, classes: Sequence[str], ids_fixed: bool, found: Findings
+) -> Part:
+    """Read one JSON file and add what is wrong with it to ``found``.
+
+    Args:
+        classes: The class table.
+        ids_fixed: Category ids must be those of the table, as in the competition;
+            else categories are joined to the table by name alone.
+    """
+    content = read_json(path)
+    part = Part(name, path)
+    for key in ('images', 'categories', 'annotations'):
+        rows = content.get(key, []) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+            raise InputError(path, f'{key!r} is no list of objects', 'give COCO JSON')
+    if not content.get('images'):
+        raise InputError(path, 'names no images', 'give COCO JSON')
+    where = path.name
+    categories = content.get('categories', [])
+    part.labels = _labels(categories, classes, ids_fixed, where, found)
+    part.images = _images(content['images'], where, found)
+    _annotations(content.get('annotations', []), part, where, found)
+    return part
+
+
+def _labels(
+    categories: list[dict],
+    classes: Sequence[str],
+    ids_fixed: bool,
+    where: str,
+    found: Findings,
+) -> dict[int, int]:
+    if ids_fixed and 'UNKNOWN' in (category.get('name') for category in categories):
+        found.errors.append(
+            f'{where}: the edition of 12 classes with UNKNOWN, whose ids are shifted '
+            'by one; use the later edition of 11 classes'
+        )
+        return {}
+    labels: dict[int, int] = {}
+    for category in categories:
+        name, number = str(category.get('name')), category.get('id')
+        name = ALIASES.get(name, name)
+        if name not in classes:
+            found.errors.append(f'{where}: unknown category {name!r} (id {number})')
+        elif not isinstance(number, int) or number in labels:
+            found.errors.append(f'{where}: category id {number!r} is not usable')
+        elif ids_fixed and number != classes.index(name):
+            found.errors.append(
+                f'{where}: category {name!r} has id {number}, the table has '
+                f'{classes.index(name)}'
+            )
+        else:
+            labels[number] = classes.index(name)
+    return labels
+
+
+def _images(rows: list[dict], where: str, found: Findings) -> list[dict]:
+    good = []
+    ids: Counter = Counter(repr(row.get('id')) for row in rows)
+    names = Counter(str(row.get('file_name')) for row in rows)
+    stems = Counter(str(n).rsplit('.', 1)[0] for n in names)
+    for kind, counts in (('image id', ids), ('file name', names)):
+        for value in (v for v, n in counts.items() if n > 1):
+            found.errors.append(f'{where}: {kind} {value} comes {counts[value]} times')
+    for stem in (s for s, n in stems.items() if n > 1):
+        found.errors.append(f'{where}: two images would share the mask {stem}.png')
+    for row in rows:
+        problem = _image_problem(row)
+        if problem:
+            found.errors.append(f'{where}: {problem}')
+        else:
+            good.append(row)
+    return good
+
+
+def _image_problem(row: dict) -> str | None:
+    name = row.get('file_name')
+    if not isinstance(name, str) or not isinstance(row.get('id'), int | str):
+        return f'image {row.get("id")!r} has no usable id and file_name'
+    try:
+        check_image_id(name)
+    except InputError as error:
+        return str(error)
+    if not name.lower().endswith(IMAGE_SUFFIXES):
+        return f'{name}: not one of {", ".join(IMAGE_SUFFIXES)}'
+    sizes = row.get('width'), row.get('height')
+    if not all(type(size) is int and 0 < size <= 1 << 15 for size in sizes):
+        return f'{name}: width and height are {sizes}'
+    return None
+
+
+def _annotations(rows: list[dict], part: Part, where: str, found: Findings) -> None:
+    images = {row['id']: row for row in part.images}
+    part.annotations = {key: [] for key in images}
+    counts: Counter = Counter()
+    unknown: Counter = Counter()
+    repeated = Counter(repr(row.get('id')) for row in rows if 'id' in row)
+    for value in (v for v, n in repeated.items() if n > 1):
+        found.errors.append(f'{where}: annotation id {value} comes more than once')
+    for row in rows:
+        key, category = row.get('image_id'), row.get('category_id')
+        name = f'{where}: annotation {row.get("id")}'
+        if not isinstance(key, int | str) or key not in images:
+            found.errors.append(f'{name}: no image with id {key!r}')
+            continue
+        if not isinstance(category, int) or category not in part.labels:
+            unknown[repr(category)] += 1
+            continue
+        problem = _segmentation_problem(row, images[key], counts)
+        if problem:
+            found.errors.append(f'{name}: {problem}')
+        else:
+            part.annotations[key].append(row)
+    found.errors += [
+        f'{where}: {n} annotations have the unknown category id {value}'
+        for value, n in unknown.items()
+    ]
+    counts['images without annotation: kept, all background'] = (
+        0 if part.name == 'test' else sum(not a for a in part.annotations.values())
+    )
+    found.warnings += [f'{where}: {n} {text}' for text, n in counts.items() if n]
+
+
+def _segmentation_problem(row: dict, image: Mapping, counts: Counter) -> str | None:
+    shape, area = row.get('segmentation'), row.get('area', 0)
+    if not isinstance(area, int | float) or not isfinite(area):
+        return f'area is {area!r}'
+    if isinstance(shape, dict):
+        counts['objects in run lengths (RLE): painted'] += 1
+        return _rle_problem(shape, [image['height'], image['width']])
+    if not isinstance(shape, list) or not all(isinstance(p, list) for p in shape):
+        return 'segmentation is neither polygons nor run lengths'
+    for polygon in shape:
+        if len(polygon) % 2 or not all(_is_number(v) for v in polygon):
+            return 'a polygon is no list of x, y pairs'
+        if len(polygon) < 6:
+            counts['polygons of fewer than three points: left out'] += 1
+        elif _is_outside(polygon, image):
+            counts['polygons out of bounds: clipped'] += 1
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
+
+
+def _is_outside(polygon: list, image: Mapping) -> bool:
+    xs, ys = polygon[::2], polygon[1::2]
+    inside = min(xs) >= 0 and max(xs) <= image['width']
+    return not (inside and min(ys) >= 0 and max(ys) <= image['height'])
+
+
+def _rle_problem(rle: dict, size: list[int]) -> str | None:
+    counts = rle.get('counts')
+    if rle.get('size') != size:
+        return f'run lengths of size {rle.get("size")}, the image has {size}'
+    if isinstance(counts, list):
+        whole = all(type(n) is int and n >= 0 for n in counts)
+        if not whole or sum(counts) != size[0] * size[1]:
+            return 'run lengths do not add up to the image'
+        return None
+    return _compressed_problem(counts, size)
+
+
+def _compressed_problem(counts: Any, size: list[int]) -> str | None:
+    if not isinstance(counts, str) or not all('0' <= c <= 'o' for c in counts):
+        return 'run lengths are not readable'
+    if sum(_runs(counts)) != size[0] * size[1]:
+        return 'run lengths do not add up to the image'
+    return None
+
+
+def _runs(counts: str) -> Iterator[int]:
+    """Yield the run lengths of COCO's compressed form; wrong ones come as negative.
+
+    pycocotools trusts them and would write beyond the image.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for char in counts:
+        code = ord(char) - 48
+        value |= (code & 0x1F) << shift
+        shift += 5
+        if code & 0x20:
+            continue
+        if code & 0x10:
+            value -= 1 << shift
+        if len(runs) > 2:
+            value += runs[-2]
+        if value < 0:
+            yield -(1 << 40)
+        runs.append(value)
+        yield value
+        value = shift = 0

@@ -1,0 +1,254 @@
+"""Make a data root of competition JSON files and images: checked, then painted."""
+
+import hashlib
+import os
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmsegmentation.classes import CLASSES
+from mmsegmentation.command import InputError, Parser, progress, run_command
+from mmsegmentation.files import (
+    link_or_copy,
+    mask_name,
+    read_image,
+    read_json,
+    refuse_existing,
+    sha256_of,
+    whole_folder,
+    write_json,
+    write_mask,
+)
+from utils.coco import Findings, Part, read_part
+from utils.rasterise import ORDERS, paint
+
+MARKER = 'dataset.json'
+SOURCES = {'train': 'train.json', 'valid': 'val.json', 'test': 'test.json'}
+# A longer list helps nobody; all problems of one kind look alike.
+SHOWN = 50
+
+
+def parse_args(argv: Sequence[str] | None) -> Namespace:
+    parser = Parser(prog='utils/prepare_data.py', description=__doc__)
+    add = parser.add_argument
+    add('raw', type=Path, help='folder of train.json, val.json, test.json and images')
+    add('--out', type=Path, required=True, help='data root to write')
+    add('--order', choices=ORDERS, default='area', help='what lies on top in overlaps')
+    add('--classes', type=Path, help='class names, one a line or a JSON list')
+    add(
+        '--leaks',
+        choices=['refuse', 'keep'],
+        default='refuse',
+        help='test images that are also training or validation images',
+    )
+    add('--jobs', type=int, default=os.cpu_count() or 1, help='processes')
+    add('--overwrite', action='store_true', help='replace an earlier data root')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check everything, then write the data root."""
+    args = parse_args(argv)
+    refuse_existing(args.out, args.overwrite)
+    if args.jobs < 1:
+        raise InputError('--jobs', f'is {args.jobs}', 'give at least 1')
+    classes = read_classes(args.classes) if args.classes else list(CLASSES)
+    found = Findings()
+    parts = read_parts(args.raw, classes, not args.classes, found)
+    check_images(args, parts, found)
+    report(found, args.raw)
+    with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as root:
+        counts = write_parts(args, parts, root, len(classes))
+        write_json(root / MARKER, describe(args, parts, counts, classes, found))
+    for part in parts:
+        print(f'{part.name}: {len(part.images)} images')
+    print(f'data root: {args.out}')
+    return 0
+
+
+def read_classes(path: Path) -> list[str]:
+    """Return a class table: a JSON list, or one name a line, ``Background`` first.
+
+    Raises:
+        InputError: It is no such list, or a name comes twice.
+    """
+    if path.suffix == '.json':
+        names = read_json(path)
+    elif path.is_file():
+        names = [n.strip() for n in path.read_text('utf-8').splitlines() if n.strip()]
+    else:
+        raise InputError(path, 'no such file', 'check --classes')
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise InputError(path, 'is no list of names', 'give one name a line')
+    if not 2 <= len(names) <= 255 or len(set(names)) != len(names):
+        raise InputError(path, 'needs 2 to 255 different names', 'correct the list')
+    if names[0] != 'Background':
+        raise InputError(path, f'begins with {names[0]!r}', 'put Background first')
+    return names
+
+
+def read_parts(
+    raw: Path, classes: Sequence[str], ids_fixed: bool, found: Findings
+) -> list[Part]:
+    """Read the JSON files that are there; ``train.json`` must be."""
+    if not (raw / SOURCES['train']).is_file():
+        raise InputError(
+            raw, 'holds no train.json', 'name the folder of the JSON files'
+        )
+    return [
+        read_part(name, raw / source, classes, ids_fixed, found)
+        for name, source in SOURCES.items()
+        if (raw / source).is_file()
+    ]
+
+
+def check_images(args: Namespace, parts: Sequence[Part], found: Findings) -> None:
+    """Decode every image, and add what is wrong with them to ``found``."""
+    todo = [(part, row) for part in parts for row in part.images]
+    jobs = [
+        (args.raw, row['file_name'], row['width'], row['height']) for _, row in todo
+    ]
+    seen: dict[str, list[tuple[str, str]]] = {}
+    results = in_parallel(check_image, jobs, args.jobs, 'check')
+    for (part, row), (problem, content) in zip(todo, results, strict=True):
+        if problem:
+            found.errors.append(f'{part.path.name}: {problem}')
+        else:
+            seen.setdefault(content, []).append((part.name, row['file_name']))
+    for copies in seen.values():
+        names = {part for part, _ in copies}
+        if len(names) > 1:
+            text = 'the same picture: ' + ', '.join('/'.join(c) for c in copies)
+            leak = 'test' in names and args.leaks == 'refuse'
+            (found.errors if leak else found.warnings).append(text)
+
+
+def check_image(raw: Path, name: str, width: int, height: int) -> tuple[str, str]:
+    """Return what is wrong with an image ('' if nothing), and its content's hash."""
+    path = raw / name
+    if not path.resolve().is_relative_to(raw.resolve()):
+        return f'{name}: a link that leads out of {raw}; put the file itself there', ''
+    try:
+        image = read_image(path)
+    except InputError as error:
+        return str(error), ''
+    if image.shape[:2] != (height, width):
+        size = f'{image.shape[1]}x{image.shape[0]}'
+        return f'{name}: is {size}, the JSON says {width}x{height}', ''
+    return '', hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def report(found: Findings, raw: Path) -> None:
+    """Print all findings.
+
+    Raises:
+        InputError: There are errors.
+    """
+    for kind, texts in (('warning', found.warnings), ('problem', found.errors)):
+        for text in texts[:SHOWN]:
+            print(f'{kind}: {text}')
+        if len(texts) > SHOWN:
+            print(f'... and {len(texts) - SHOWN} more')
+    if found.errors:
+        count = len(found.errors)
+        raise InputError(
+            raw,
+            f'{count} problem{"s" * (count > 1)}, first: {found.errors[0]}',
+            'nothing was written; correct those listed above',
+        )
+
+
+def write_parts(
+    args: Namespace, parts: Sequence[Part], root: Path, num_classes: int
+) -> dict[str, Counter]:
+    """Link images and paint masks; return pixels per class id by part."""
+    todo = [(part, row) for part in parts for row in part.images]
+    jobs = [
+        (
+            (args.raw / row['file_name']).resolve(),
+            root / part.name,
+            row,
+            None if part.name == 'test' else part.annotations[row['id']],
+            part.labels,
+            args.order,
+            num_classes,
+        )
+        for part, row in todo
+    ]
+    counts: dict[str, Counter] = {part.name: Counter() for part in parts}
+    results = in_parallel(write_image, jobs, args.jobs, 'paint')
+    for (part, _), pixels in zip(todo, results, strict=True):
+        counts[part.name].update(pixels)
+    return counts
+
+
+def write_image(
+    source: Path,
+    folder: Path,
+    row: dict,
+    annotations: list[dict] | None,
+    labels: dict[int, int],
+    order: str,
+    num_classes: int,
+) -> dict[int, int]:
+    """Link one image and paint its mask; return pixels per class id."""
+    target = folder / 'images' / row['file_name']
+    target.parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(source, target)
+    if annotations is None:
+        return {}
+    label_map = paint(annotations, row['height'], row['width'], labels, order)
+    write_mask(folder / 'mask' / mask_name(row['file_name']), label_map, num_classes)
+    ids, pixels = np.unique(label_map, return_counts=True)
+    return dict(zip(ids.tolist(), pixels.tolist(), strict=True))
+
+
+def describe(
+    args: Namespace,
+    parts: Sequence[Part],
+    counts: dict[str, Counter],
+    classes: Sequence[str],
+    found: Findings,
+) -> dict[str, Any]:
+    """Return the content of ``dataset.json``."""
+    described = {}
+    for part in parts:
+        objects: Counter = Counter()
+        images: Counter = Counter()
+        for rows in part.annotations.values():
+            ids = [part.labels[row['category_id']] for row in rows]
+            objects.update(ids)
+            images.update(set(ids))
+        described[part.name] = {
+            'source': part.path.name,
+            'sha256': sha256_of(part.path),
+            'images': len(part.images),
+            'images_by_class': {n: images[i] for i, n in enumerate(classes)},
+            'objects_by_class': {n: objects[i] for i, n in enumerate(classes)},
+            'pixels_by_class': {n: counts[part.name][i] for i, n in enumerate(classes)},
+        }
+    return {
+        'classes': list(classes),
+        'order': args.order,
+        'parts': described,
+        'problems': found.warnings,
+    }
+
+
+def in_parallel(
+    function: Callable, jobs: Sequence[tuple], processes: int, name: str
+) -> Iterable[Any]:
+    """Return ``function(*job)`` of every job, in order, under a progress bar."""
+    from joblib import Parallel, delayed
+
+    run = Parallel(n_jobs=min(processes, len(jobs)) or 1, return_as='generator')
+    results = run(delayed(function)(*job) for job in jobs)
+    return progress(results, name, total=len(jobs))
+
+
+if __name__ == '__main__':
+    run_command(main)
