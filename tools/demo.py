@@ -233,7 +233,10 @@ def _score(metrics: dict[str, Any]) -> list[float]:
 
 def _shown(path: object) -> str:
     """Return an argument as one would type it here."""
-    return os.path.relpath(path) if isinstance(path, Path) else str(path)
+    if not isinstance(path, Path):
+        return str(path)
+    near = os.path.relpath(path)
+    return str(path.absolute()) if near.startswith('..') else near
 
 
 def _do(*command: object) -> list[str]:

@@ -196,7 +196,7 @@ def _bag(rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def _capsule(rng: np.random.Generator) -> list[np.ndarray]:
-    return _rounded(0.36, 1, 8)
+    return _rounded(0.42, 1, 8)
 
 
 def _shirt(rng: np.random.Generator) -> list[np.ndarray]:
@@ -216,7 +216,7 @@ def _mix(share: np.ndarray, low: tuple, high: tuple) -> np.ndarray:
 
 def _crumpled(x, y, rng):
     noise = _clouds(x.shape, 12, rng)
-    return _mix(noise > 0.1, (92, 58, 30), (150, 96, 48))
+    return _mix(noise > 0.1, (84, 46, 18), (176, 104, 40))
 
 
 def _printed(x, y, rng):
@@ -258,23 +258,23 @@ def _film(x, y, rng):
 
 
 def _cell(x, y, rng):
-    colours = _mix(y < -0.35, (28, 28, 34), (226, 150, 24))
+    colours = _mix(y < -0.35, (18, 18, 22), (240, 140, 0))
     return np.where((y < -0.86)[..., None], np.array((215, 215, 205)), colours)
 
 
 def _woven(x, y, rng):
-    return _mix(np.sin(y * 15) > 0, (46, 44, 150), (196, 60, 60))
+    return _mix(np.sin(y * 15) > 0, (46, 44, 150), (150, 130, 225))
 
 
 KINDS = {
-    1: Kind((0.10, 0.16), _scraps, _crumpled),
+    1: Kind((0.13, 0.19), _scraps, _crumpled),
     2: Kind((0.12, 0.21), _sheet, _printed),
     3: Kind((0.12, 0.19), _carton, _milk),
-    4: Kind((0.11, 0.17), _can, _tin),
+    4: Kind((0.12, 0.18), _can, _tin),
     5: Kind((0.15, 0.24), _bottle, _bottle_glass),
     6: Kind((0.11, 0.18), _cup, _clear),
     7: Kind((0.12, 0.20), _block, _foam),
     8: Kind((0.16, 0.27), _bag, _film, opacity=0.8),
-    9: Kind((0.07, 0.12), _capsule, _cell),
+    9: Kind((0.10, 0.15), _capsule, _cell),
     10: Kind((0.16, 0.25), _shirt, _woven),
 }

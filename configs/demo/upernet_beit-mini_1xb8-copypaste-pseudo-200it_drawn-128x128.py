@@ -1,4 +1,6 @@
-"""Do pseudo labels of the test images help the small BEiT?
+"""What do 200 more iterations with pseudo labels add to the small BEiT?
+
+More training and more data at once: the gain is not that of the labels alone.
 
 Parent: upernet_beit-mini_1xb8-copypaste-500it_drawn-128x128.py,
         trained on from its checkpoint; only the data and the schedule change.

@@ -1,4 +1,6 @@
-"""Do pseudo labels of the test images help the small ConvNeXt?
+"""What do 200 more iterations with pseudo labels add to the small ConvNeXt?
+
+More training and more data at once: the gain is not that of the labels alone.
 
 Parent: upernet_convnext-mini_1xb8-cutmix-500it_drawn-128x128.py,
         trained on from its checkpoint; only the data and the schedule change.
