@@ -184,6 +184,7 @@ def check_checkpoint(path: str) -> dict:
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
+            (_history_method, 'builtins.getattr'),
             np.ndarray,
             np.dtype,
             multiarray._reconstruct,
@@ -206,3 +207,15 @@ def check_checkpoint(path: str) -> dict:
     if not isinstance(content, dict):
         raise InputError(path, 'holds no state_dict', 'name a checkpoint')
     return content
+
+
+def _history_method(owner: type, name: str) -> Any:
+    """Stand for ``getattr`` in checkpoints: MMEngine's loss history names its methods.
+
+    Nothing else may be looked up.
+    """
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'{owner}.{name} is no method of a loss history')
+    return getattr(owner, name)

@@ -142,7 +142,7 @@ def _test_runner(cfg: 'Config', args: Namespace) -> 'Runner':
         cfg.pop(key, None)
     # What writes checkpoints or curves has nothing to do here.
     cfg.custom_hooks = [{'type': 'ScreenHook'}]
-    cfg.default_hooks = {'checkpoint': None, 'logger': None, 'visualization': None}
+    cfg.default_hooks = {'checkpoint': None, 'logger': None}
     cfg.visualizer = {'type': 'Visualizer', 'vis_backends': []}
     return build_runner(cfg)
 

@@ -79,7 +79,8 @@ def read_classes(path: Path) -> list[str]:
     if path.suffix == '.json':
         names = read_json(path)
     elif path.is_file():
-        names = [n.strip() for n in path.read_text('utf-8').splitlines() if n.strip()]
+        text = path.read_text('utf-8', errors='replace')
+        names = [line.strip() for line in text.splitlines() if line.strip()]
     else:
         raise InputError(path, 'no such file', 'check --classes')
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
@@ -130,7 +131,11 @@ def check_images(args: Namespace, parts: Sequence[Part], found: Findings) -> Non
 def check_image(raw: Path, name: str, width: int, height: int) -> tuple[str, str]:
     """Return what is wrong with an image ('' if nothing), and its content's hash."""
     path = raw / name
-    if not path.resolve().is_relative_to(raw.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(raw.resolve())
+    except RuntimeError:
+        return f'{name}: a link that leads to itself', ''
+    if not inside:
         return f'{name}: a link that leads out of {raw}; put the file itself there', ''
     try:
         image = read_image(path)

@@ -51,9 +51,10 @@ def to_rle(
     from pycocotools import mask as coco_mask
 
     if isinstance(segmentation, Mapping):
-        if isinstance(segmentation['counts'], list):
-            return coco_mask.frPyObjects(segmentation, height, width)
-        return segmentation
+        rle = {'size': [height, width], 'counts': segmentation['counts']}
+        if isinstance(rle['counts'], list):
+            return coco_mask.frPyObjects(rle, height, width)
+        return rle
     polygons = [clip(p, height, width) for p in segmentation if len(p) >= 6]
     if not polygons:
         return None

@@ -1,0 +1,126 @@
+"""COCO annotations to label maps: what lies on top, and odd outlines."""
+
+from resource import RUSAGE_SELF, getrusage
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from utils.rasterise import paint, to_rle
+
+# pycocotools' own arrays do not know NumPy 2's copy keyword.
+pytestmark = pytest.mark.filterwarnings(
+    'ignore:__array__ implementation:DeprecationWarning'
+)
+SIZE = 8
+LABELS = {number: number for number in range(11)}
+
+
+def square(left: float, top: float, right: float, bottom: float) -> list[float]:
+    return [left, top, right, top, right, bottom, left, bottom]
+
+
+def thing(category: int, *polygons: list[float], **fields: object) -> dict:
+    return {'category_id': category, 'segmentation': list(polygons), **fields}
+
+
+def painted(*annotations: dict, order: str = 'area') -> np.ndarray:
+    return paint(annotations, SIZE, SIZE, LABELS, order)
+
+
+def expected(*boxes: tuple[int, slice]) -> np.ndarray:
+    label_map = np.zeros((SIZE, SIZE), np.uint8)
+    for category, rows in boxes:
+        label_map[rows, rows] = category
+    return label_map
+
+
+SMALL = square(2, 2, 4, 4)
+LARGE = square(0, 0, 6, 6)
+SMALL_ON_TOP = expected((2, slice(0, 6)), (1, slice(2, 4)))
+
+
+def test_paint__nothing_is_background():
+    assert painted().shape == (SIZE, SIZE)
+    assert painted().dtype == np.uint8
+    assert not painted().any()
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_paint__small_area_lies_on_top_whatever_the_order_of_the_file(reverse):
+    annotations = [thing(1, SMALL, area=4), thing(2, LARGE, area=36)]
+    if reverse:
+        annotations.reverse()
+    np.testing.assert_array_equal(painted(*annotations), SMALL_ON_TOP)
+
+
+def test_paint__order_is_that_of_the_area_field_and_not_of_the_pixels():
+    label_map = painted(thing(1, SMALL, area=50), thing(2, LARGE, area=36))
+    np.testing.assert_array_equal(label_map, expected((2, slice(0, 6))))
+
+
+def test_paint__equal_areas_keep_the_order_of_the_file():
+    first, second = thing(1, LARGE, area=9), thing(2, LARGE, area=9)
+    assert painted(first, second).max() == 2
+    assert painted(second, first).max() == 1
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_paint__missing_area_is_counted(reverse):
+    annotations = [thing(1, SMALL), thing(2, LARGE)]
+    if reverse:
+        annotations.reverse()
+    np.testing.assert_array_equal(painted(*annotations), SMALL_ON_TOP)
+
+
+def test_paint__order_by_points_lays_most_points_on_top():
+    detailed = [0, 0, 3, 0, 6, 0, 6, 6, 0, 6]
+    annotations = [thing(2, detailed, area=36), thing(1, SMALL, area=4)]
+    np.testing.assert_array_equal(
+        painted(*annotations, order='points'), expected((2, slice(0, 6)))
+    )
+    np.testing.assert_array_equal(painted(*annotations), SMALL_ON_TOP)
+
+
+def test_paint__category_ids_go_through_the_labels():
+    label_map = paint([thing(70, SMALL, area=4)], SIZE, SIZE, {70: 3})
+    np.testing.assert_array_equal(label_map, expected((3, slice(2, 4))))
+
+
+def test_paint__an_object_of_several_polygons_is_painted_whole():
+    label_map = painted(thing(1, square(0, 0, 2, 2), square(4, 4, 6, 6), area=8))
+    np.testing.assert_array_equal(
+        label_map, expected((1, slice(0, 2)), (1, slice(4, 6)))
+    )
+
+
+def test_paint__polygon_of_two_points_is_left_out_and_the_rest_painted():
+    # pycocotools alone would read four numbers as a box.
+    label_map = painted(thing(1, [0, 0, 7, 7], SMALL, area=4))
+    np.testing.assert_array_equal(label_map, expected((1, slice(2, 4))))
+    assert to_rle([[0, 0, 7, 7]], SIZE, SIZE) is None
+
+
+def test_paint__points_outside_are_moved_to_the_border():
+    label_map = painted(thing(1, square(4, 4, 40, 40), area=16))
+    np.testing.assert_array_equal(label_map, expected((1, slice(4, 8))))
+
+
+@pytest.mark.parametrize('far', [1e9, 1e299, 10**200])
+def test_paint__huge_coordinates_need_no_memory(far):
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    label_map = painted(thing(1, square(-far, -far, far, far), area=1))
+    assert (label_map == 1).all()
+    # KiB on Linux.
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_paint__run_lengths_of_both_kinds(compressed):
+    binary = np.asfortranarray(expected((1, slice(2, 4))))
+    # Column by column, beginning with the background.
+    shape: dict = {'size': [SIZE, SIZE], 'counts': [18, 2, 6, 2, 36]}
+    if compressed:
+        shape['counts'] = coco.encode(binary)['counts'].decode()
+    label_map = painted({'category_id': 5, 'segmentation': shape, 'area': 4})
+    np.testing.assert_array_equal(label_map, 5 * binary)
