@@ -1,4 +1,4 @@
-"""Photographs at 256 x 256 for small models: random scale, CopyPaste, colour, rotate."""
+"""Photographs at 256 x 256 for small models: random scale, CopyPaste, rotate."""
 
 _base_ = './recycle.py'
 

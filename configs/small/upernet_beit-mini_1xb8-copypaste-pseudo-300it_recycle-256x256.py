@@ -1,6 +1,6 @@
 """Do pseudo labels of the test photographs help the small BEiT?
 
-Parent: upernet_beit-mini_1xb8-copypaste-1300it_recycle-256x256.py,
+Parent: upernet_beit-mini_1xb8-copypaste-2400it_recycle-256x256.py,
         trained on from its checkpoint; only the data and the schedule change.
 Run:    python tools/train.py \
             configs/small/upernet_beit-mini_1xb8-copypaste-pseudo-300it_recycle-256x256.py \
@@ -8,7 +8,7 @@ Run:    python tools/train.py \
 Result: docs/results.md
 """
 
-_base_ = './upernet_beit-mini_1xb8-copypaste-1300it_recycle-256x256.py'
+_base_ = './upernet_beit-mini_1xb8-copypaste-2400it_recycle-256x256.py'
 
 # ``utils/pseudo_label.py`` writes this part of the data root.
 _pseudo_set = dict(

@@ -2,7 +2,7 @@
 
 Parent: the parts alone; data and schedule are those of the small ConvNeXt.
 Run:    python tools/train.py \
-            configs/small/upernet_beit-mini_1xb8-copypaste-1300it_recycle-256x256.py
+            configs/small/upernet_beit-mini_1xb8-copypaste-2400it_recycle-256x256.py
 Result: docs/results.md
 """
 
