@@ -69,7 +69,15 @@ def read_part(
     categories = content.get('categories', [])
     part.labels = _labels(categories, classes, ids_fixed, where, found)
     part.images = _images(content['images'], where, found)
-    _annotations(content.get('annotations', []), part, where, found)
+    usable = {row['id'] for row in part.images}
+    # Images that were complained of need no second complaint for each of their objects.
+    faulty = {repr(row.get('id')) for row in content['images']} - set(map(repr, usable))
+    annotations = [
+        row
+        for row in content.get('annotations', [])
+        if repr(row.get('image_id')) not in faulty
+    ]
+    _annotations(annotations, part, where, found)
     return part
 
 

@@ -1,7 +1,6 @@
 """Competition JSON to a data root: nothing wrong gets through, and masks are right."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -435,7 +434,7 @@ def test_made__images_and_masks_of_each_part_and_no_mask_of_test(raw, accepted):
         'valid/mask/a/2.png',
         'test/images/a/3.jpg',
     }
-    assert os.listdir(raw.out.parent) == ['root']
+    assert [path.name for path in raw.out.parent.iterdir()] == ['root']
 
 
 def test_made__same_name_in_two_batches_and_joined_by_id_not_position(raw, accepted):
@@ -538,7 +537,7 @@ def test_interrupted__nothing_is_left(raw, run, monkeypatch):
     code, _, err = run(main, *raw.argv)
     assert (code, err) == (130, 'interrupted\n')
     assert done
-    assert os.listdir(raw.out.parent) == []
+    assert not list(raw.out.parent.iterdir())
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason='needs the sample of the data set')
