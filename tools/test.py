@@ -90,13 +90,17 @@ def choose_part(cfg: 'Config', split: str) -> dict[str, Any]:
     if (root / split / 'mask').is_dir():
         dataset.data_prefix['seg_map_path'] = f'{split}/mask'
     else:
-        steps = [step for step in dataset.pipeline if step.type != 'LoadAnnotations']
-        dataset.pipeline = steps
-        tta = cfg.get('tta_pipeline', [])
-        for step in tta:
-            for views in step.get('transforms', []):
-                views[:] = [view for view in views if view.type != 'LoadAnnotations']
+        dataset.pipeline = _without_labels([dataset.pipeline])[0]
+        for step in cfg.get('tta_pipeline', []):
+            if 'transforms' in step:
+                step.transforms = _without_labels(step.transforms)
     return dataset
+
+
+def _without_labels(groups: list[list]) -> list[list]:
+    # An empty group of alternatives would be an error to TestTimeAug.
+    kept = [[step for step in g if step.type != 'LoadAnnotations'] for g in groups]
+    return [group for group in kept if group]
 
 
 def use_tta(cfg: 'Config', name: str) -> None:

@@ -22,9 +22,7 @@ class PredictionWriter(BaseMetric):
         collect_device: Where processes exchange results, ``'cpu'`` or ``'gpu'``.
     """
 
-    def __init__(
-        self, out_dir: str, images: str, collect_device: str = 'cpu'
-    ) -> None:
+    def __init__(self, out_dir: str, images: str, collect_device: str = 'cpu') -> None:
         super().__init__(collect_device=collect_device)
         self.out_dir = Path(out_dir)
         self.images = Path(images)
