@@ -74,17 +74,30 @@ def _pair(option: str) -> tuple[str, str, str]:
 
 
 def build_runner(cfg: 'Config') -> 'Runner':
-    """Build a runner whose log goes to files; only warnings reach the screen.
+    """Build a runner, its data included; its log goes to files, errors to the screen.
+
+    Batch norm that is synchronised between processes becomes the plain one where there
+    is one process, or no GPU: PyTorch has it on GPUs alone.
 
     Raises:
-        InputError: The config names a part that does not exist, or misuses one.
+        InputError: The config names a part that does not exist, or misuses one, or the
+            data cannot be used.
     """
+    import torch
+    from mmengine.model import revert_sync_batchnorm
     from mmengine.runner import Runner
 
     screen = sys.stderr
     with quiet():
         try:
             runner = Runner.from_cfg(cfg)
+            if not (runner.distributed and torch.cuda.is_available()):
+                runner.model = revert_sync_batchnorm(runner.model)
+            # Read and checked now, before a run replaces anything.
+            if cfg.get('train_cfg'):
+                _ = runner.train_loop, runner.val_loop
+            else:
+                _ = runner.test_loop
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,208 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.evaluation import IoUMetric
+from mmseg.models import SegTTAModel
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmsegmentation.classes import CLASSES
+from mmsegmentation.files import list_images, read_json, read_mask, sha256_of
+from mmsegmentation.models.tta import MeanProbabilityTTA
+from mmsegmentation.predictions import open_predictions
+from tools import test
+
+
+def best_of(trained):
+    return next(trained[1].glob('best_mIoU_iter_*.pth'))
+
+
+@pytest.fixture
+def predict(trained, shared_data, run, tmp_path):
+    """Predict a part with the trained model; give the folder and what was printed."""
+
+    def call(*options):
+        out = tmp_path / 'pred'
+        code, printed, err = run(
+            test.main, trained[0], best_of(trained), '--out', out, *options
+        )
+        assert code == 0, err
+        return out, printed
+
+    return call
+
+
+def masks_of(part, predictions):
+    truths = [read_mask(part / 'mask' / i) for i in predictions.image_ids]
+    return truths, [predictions.mask(i) for i in predictions.image_ids]
+
+
+def test_valid__folder_holds_masks_confidence_and_origin(
+    predict, trained, shared_data
+):
+    out, printed = predict('--cfg-options', 'log_level=ERROR')
+    predictions = open_predictions(out)
+    assert list(predictions.image_ids) == list_images(shared_data / 'valid/images')
+    assert predictions.classes == CLASSES
+    for image_id in predictions.image_ids:
+        assert predictions.mask(image_id).shape == (96, 128)
+        assert predictions.confidence(image_id).min() >= 255 // 11
+    origin = predictions.origin
+    assert origin['checkpoint_sha256'] == sha256_of(best_of(trained))
+    assert origin['split'] == 'valid'
+    assert origin['cfg_options'] == ['log_level=ERROR']
+    assert printed.splitlines()[-1] == f'predictions: {out}'
+
+
+def test_valid__scores_are_a_plain_count_over_the_masks(predict, shared_data):
+    out, printed = predict()
+    truths, masks = masks_of(shared_data / 'valid', open_predictions(out))
+    scores = read_json(out / 'metrics.json')
+    counts = np.zeros((11, 11), int)
+    for truth, mask in zip(truths, masks, strict=True):
+        np.add.at(counts, (truth, mask), 1)
+    assert scores['confusion'] == counts.tolist()
+    assert f'mIoU {scores["mIoU"]:.4f}' in printed
+    assert 'Paper pack ' in printed
+
+
+def test_valid__scores_equal_those_of_mmsegmentation(predict, shared_data):
+    out, _ = predict()
+    truths, masks = masks_of(shared_data / 'valid', open_predictions(out))
+    stock = IoUMetric(iou_metrics=['mIoU'])
+    stock.dataset_meta = {'classes': CLASSES}
+    samples = [
+        {
+            'gt_sem_seg': {'data': torch.from_numpy(truth.copy())[None]},
+            'pred_sem_seg': {'data': torch.from_numpy(mask.copy())[None]},
+        }
+        for truth, mask in zip(truths, masks, strict=True)
+    ]
+    stock.process({}, samples)
+    theirs = stock.evaluate(len(samples))
+    ours = read_json(out / 'metrics.json')
+    for name in ('mIoU', 'mAcc', 'aAcc'):
+        assert round(100 * ours[name], 2) == pytest.approx(theirs[name], abs=0.0051)
+
+
+def test_valid__scores_are_those_of_the_training_run(predict, trained):
+    out, _ = predict()
+    ours, theirs = (read_json(f / 'metrics.json') for f in (out, trained[1]))
+    assert ours['confusion'] == theirs['confusion']
+    assert ours['mIoU_interval'] == theirs['mIoU_interval']
+
+
+@pytest.mark.parametrize('options', [(), ('--tta',)], ids=['plain', 'tta'])
+def test_test_part__has_masks_and_no_scores(predict, shared_data, options):
+    out, printed = predict('--split', 'test', *options)
+    predictions = open_predictions(out)
+    assert list(predictions.image_ids) == list_images(shared_data / 'test/images')
+    assert predictions.origin['tta'] is bool(options)
+    assert not (out / 'metrics.json').exists()
+    assert printed == f'predictions: {out}\n'
+
+
+def test_tta__joins_views_and_scores_them(predict):
+    plain, _ = predict()
+    shutil.move(plain, plain.with_name('plain'))
+    plain = plain.with_name('plain')
+    both, _ = predict('--tta')
+    assert read_json(both / 'metrics.json')['images'] == 3
+    image_id = open_predictions(both).image_ids[0]
+    sure = [open_predictions(f).confidence(image_id) for f in (plain, both)]
+    assert (sure[0] != sure[1]).any()
+
+
+def test_tta__labels_are_those_of_mmsegmentations_own(tmp_path):
+    torch.manual_seed(0)
+    views = []
+    for _ in range(3):
+        sample = SegDataSample(metainfo={'img_path': 'x.jpg'})
+        sample.seg_logits = PixelData(data=torch.randn(11, 9, 7) * 4)
+        views.append(sample)
+
+    class Module(nn.Module):
+        out_channels = 11
+
+    class Segmentor(nn.Module):
+        decode_head, align_corners = Module(), False
+        out_channels = 11
+
+    ours = MeanProbabilityTTA(module=Segmentor()).merge_preds([views])[0]
+    theirs = SegTTAModel(module=Segmentor()).merge_preds([views])[0]
+    assert ours.pred_sem_seg.data.tolist() == theirs.pred_sem_seg.data.tolist()
+    torch.testing.assert_close(
+        ours.seg_logits.data.exp(),
+        torch.stack([v.seg_logits.data.softmax(0) for v in views]).mean(0),
+    )
+
+
+def test_out__is_only_replaced_when_asked(predict, trained, misuse, run, tmp_path):
+    out, _ = predict()
+    arguments = (trained[0], best_of(trained), '--out')
+    misuse(test.main, 'exists; pass --overwrite', *arguments, out)
+    assert run(test.main, *arguments, out, '--overwrite', '--split', 'test')[0] == 0
+    assert open_predictions(out).origin['split'] == 'test'
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/thesis.txt').write_text('mine')
+    misuse(test.main, 'mine', *arguments, tmp_path / 'mine', '--overwrite')
+    assert (tmp_path / 'mine/thesis.txt').read_text() == 'mine'
+
+
+def test_failure__leaves_nothing_half_written(
+    trained, data_root, run, tmp_path, monkeypatch
+):
+    path = data_root / 'valid/images/batch_1/0.png'
+    path.write_bytes(path.read_bytes()[:60])
+    out = tmp_path / 'pred'
+    with pytest.raises(Exception, match=r'0\.png|imdecode|NoneType|img'):
+        run(test.main, trained[0], best_of(trained), '--out', out)
+    assert [p.name for p in tmp_path.iterdir()] == ['data']
+
+
+def test_misuse__is_one_line(trained, misuse, data_root, tmp_path, write_config):
+    config, checkpoint = trained[0], best_of(trained)
+    out = ('--out', tmp_path / 'p')
+    misuse(test.main, 'no such config', 'no.py', checkpoint, *out)
+    misuse(test.main, r'no\.pth: no such checkpoint', config, 'no.pth', *out)
+    torn = tmp_path / 'torn.pth'
+    torn.write_bytes(checkpoint.read_bytes()[:5000])
+    misuse(test.main, r'torn\.pth: not a readable', config, torn, *out)
+    torch.save([1, 2], tmp_path / 'list.pth')
+    misuse(test.main, 'holds no state_dict', config, tmp_path / 'list.pth', *out)
+    bare = write_config(more='del tta_model\n' * 0 + 'tta_model = None\n', name='bare')
+    misuse(test.main, 'has no tta_model', bare, checkpoint, *out, '--tta')
+    shutil.rmtree(data_root / 'test')
+    arguments = (config, checkpoint, *out, '--split', 'test')
+    misuse(test.main, 'test/images: no such folder', *arguments)
+    assert not (tmp_path / 'p').exists()
+
+
+def test_checkpoint__of_another_model_is_refused(
+    trained, trained_beit, shared_data, misuse, tmp_path
+):
+    arguments = (trained[0], best_of(trained_beit), '--out', tmp_path / 'p')
+    misuse(test.main, 'does not fit', *arguments)
+    assert not (tmp_path / 'p').exists()
+
+
+def test_checkpoint__is_never_executed(
+    trained, shared_data, smuggled, misuse, tmp_path
+):
+    message = 'holds more than weights and numbers'
+    misuse(test.main, message, trained[0], smuggled, '--out', tmp_path / 'p')
+    assert not (tmp_path / 'p').exists()
+
+
+def test_labels__other_ids_stop_before_the_prediction(
+    trained, data_root, misuse, tmp_path
+):
+    path = data_root / 'dataset.json'
+    path.write_text(json.dumps({'classes': ['Background', 'Can']}))
+    arguments = (trained[0], best_of(trained), '--out', tmp_path / 'p')
+    misuse(test.main, r'dataset\.json: classes .* are not those', *arguments)
+    assert not (tmp_path / 'p').exists()
