@@ -35,7 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
         metavar='CKPT',
         help='go on from a checkpoint; without a name, from the last one',
     )
-    add('--amp', action='store_true', help='mixed precision: fp16, bf16 on the CPU')
+    add('--amp', action='store_true', help='fp16; on a CPU bf16, if it has it')
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--overwrite', action='store_true', help='replace an earlier run')
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runner = build_runner(cfg)
     for path in earlier:
         path.unlink()
-    print(f'log: {runner.log_dir}', flush=True)
+    _say_start(cfg, runner.log_dir)
     runner.train()
     _say_result(work_dir)
     return 0
@@ -89,6 +89,14 @@ def _use_mixed_precision(cfg: 'Config') -> None:
     fp16 = {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}
     bf16 = {'type': 'Bf16OptimWrapper'}
     cfg.optim_wrapper.update(fp16 if torch.cuda.is_available() else bf16)
+
+
+def _say_start(cfg: 'Config', log_dir: str) -> None:
+    from mmsegmentation.engine.bf16_optim_wrapper import has_bf16
+
+    print(f'log: {log_dir}', flush=True)
+    if cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper' and not has_bf16():
+        print('this CPU has no bfloat16 arithmetic: training in float32', flush=True)
 
 
 def _choose_start(cfg: 'Config', args: Namespace, work_dir: Path) -> None:

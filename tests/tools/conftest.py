@@ -1,4 +1,4 @@
-"""A data root of a few small scenes, and a model that was trained on it for a moment."""
+"""A data root of a few small scenes, and a model trained on it for a moment."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -41,9 +41,7 @@ def masks_of(part, predictions):
     return truths, [predictions.mask(i) for i in predictions.image_ids]
 
 
-def test_valid__folder_holds_masks_confidence_and_origin(
-    predict, trained, shared_data
-):
+def test_valid__folder_holds_masks_confidence_and_origin(predict, trained, shared_data):
     out, printed = predict('--cfg-options', 'log_level=ERROR')
     predictions = open_predictions(out)
     assert list(predictions.image_ids) == list_images(shared_data / 'valid/images')

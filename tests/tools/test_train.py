@@ -65,9 +65,7 @@ def test_screen__shows_loss_rate_time_and_scores(
 def test_resume__goes_on_where_the_run_stopped(own_run, shared_data, run):
     config, work_dir = own_run
     options = ('--cfg-options', 'train_cfg.max_iters=6', 'custom_hooks.2.interval=1')
-    code, _, err = run(
-        train.main, config, '--work-dir', work_dir, '--resume', *options
-    )
+    code, _, err = run(train.main, config, '--work-dir', work_dir, '--resume', *options)
     assert code == 0
     steps = [line.split()[0] for line in err.splitlines() if 'loss' in line]
     assert steps == ['5/6', '6/6']
