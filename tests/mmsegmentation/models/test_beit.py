@@ -60,6 +60,24 @@ def test_unilm_beit__loads_microsofts_file(tmp_path, source: BEiT) -> None:
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
+def test_unilm_beit__starts_from_a_stock_checkpoint_of_a_whole_model(
+    tmp_path, source: BEiT
+) -> None:
+    """What MMSegmentation saves: its own names, a prefix, and the heads beside."""
+    weights = {f'backbone.{k}': v for k, v in source.state_dict().items()}
+    weights['decode_head.conv_seg.weight'] = torch.zeros(11, 8, 1, 1)
+    path = tmp_path / 'iter_1.pth'
+    torch.save({'meta': {}, 'state_dict': weights}, path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    model = UnilmBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
+    model.init_weights()
+    model.eval()
+    assert model.state_dict().keys() == source.state_dict().keys()
+    image = torch.rand(1, 3, 28, 28)
+    for mine, theirs in zip(model(image), source(image), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
 def test_unilm_beit__resizes_the_table_and_keeps_the_class_tokens(
     tmp_path, source: BEiT
 ) -> None:
