@@ -149,7 +149,7 @@ def _number(annotations: list[dict], rng: np.random.Generator) -> None:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.split('\n')[0])
+    parser = Parser(prog='utils/draw_data.py', description=__doc__.split('\n')[0])
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--seed', type=int, default=0, help='other seed, other data')
     parser.add_argument('--size', type=int, default=256, help='image side, in pixels')
