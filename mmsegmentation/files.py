@@ -82,15 +82,15 @@ def read_mask(path: Path) -> np.ndarray:
 
 def _open(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:
+            image.load()
+            return image
     except FileNotFoundError:
         raise InputError(path, 'no such file', 'check the path') from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
             path, f'not a readable image ({error})', 'replace it'
         ) from None
-    return image
 
 
 def write_mask(path: Path, label_map: np.ndarray, num_classes: int = 11) -> None:
@@ -157,14 +157,7 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise InputError(path, 'is a folder', 'name a file')
-    _make_parent(path)
-    handle, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    # mkstemp makes files that only the owner reads: give the usual rights back.
-    umask = os.umask(0)
-    os.umask(umask)
-    beside.chmod(0o666 & ~umask)
+    beside = _make_beside(path, folder=False)
     try:
         yield beside
         beside.replace(path)
@@ -190,11 +183,8 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
         )
     if path.exists() and not path.is_dir():
         raise InputError(path, 'is a file', 'name a folder')
-    _make_parent(path)
-    beside = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
-    umask = os.umask(0)
-    os.umask(umask)
-    beside.chmod(0o777 & ~umask)
+    path = path.resolve()  # a folder cannot be renamed over a link to one
+    beside = _make_beside(path, folder=True)
     try:
         yield beside
         if path.exists():
@@ -237,10 +227,22 @@ def link_or_copy(src: Path, dst: Path) -> None:
             ) from None
 
 
-def _make_parent(path: Path) -> None:
+def _make_beside(path: Path, *, folder: bool) -> Path:
+    prefix = f'.{path.name}.'
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if folder:
+            name = tempfile.mkdtemp(prefix=prefix, dir=path.parent)
+        else:
+            handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
+            os.close(handle)
     except OSError as error:
         raise InputError(
-            path.parent, f'cannot be made ({error.strerror})', 'choose another place'
+            path, f'cannot be made ({error.strerror})', 'choose another place'
         ) from None
+    beside = Path(name)
+    # tempfile's are for their owner alone: give the usual rights back.
+    umask = os.umask(0)
+    os.umask(umask)
+    beside.chmod((0o777 if folder else 0o666) & ~umask)
+    return beside
