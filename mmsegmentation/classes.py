@@ -41,8 +41,9 @@ def palette_of(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     >>> palette_of(2)
     ((0, 0, 0), (192, 0, 128))
     """
+    # Channels of unequal period, so that no colour comes twice.
     extra = tuple(
-        (i * 67 % 200 + 55, i * 131 % 200 + 55, i * 197 % 200 + 55)
+        (i * 67 % 200 + 55, i * 131 % 199 + 55, i * 197 % 200 + 55)
         for i in range(len(PALETTE), num_classes)
     )
     return (PALETTE + extra)[:num_classes]
