@@ -28,6 +28,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
+        message = ' '.join(message.split())
         self.exit(2, f'error: arguments: {message}; see {self.prog} --help\n')
 
 
@@ -39,6 +40,7 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """
     try:
         code = main(None)
+        sys.stdout.flush()
     except InputError as error:
         print(f'error: {error}', file=sys.stderr)
         code = 2

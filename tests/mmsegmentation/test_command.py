@@ -1,0 +1,115 @@
+"""How a command ends and what it says: codes, one line, a bar on terminals alone."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mmsegmentation.command import InputError, Parser, progress, run_command
+
+
+def test_input_error__names_thing_fault_and_way_out_on_one_line():
+    error = InputError('a.json', 'not JSON\n  (line 3)', 'repair\tit')
+    assert str(error) == 'a.json: not JSON (line 3); repair it'
+
+
+@pytest.mark.parametrize('code', [0, 3])
+def test_run_command__passes_the_code_on(run, code):
+    assert run(lambda _: code) == (code, '', '')
+
+
+def test_run_command__wrong_input_is_one_line_and_code_2(run):
+    def main(_):
+        print('read 3 images')
+        raise InputError('b.png', 'no such file', 'check the path')
+
+    wanted = 'error: b.png: no such file; check the path\n'
+    assert run(main) == (2, 'read 3 images\n', wanted)
+
+
+def test_run_command__ctrl_c_is_code_130(run):
+    def main(_):
+        raise KeyboardInterrupt
+
+    assert run(main) == (130, '', 'interrupted\n')
+
+
+def test_run_command__our_own_mistakes_keep_their_traceback():
+    def main(_):
+        raise ZeroDivisionError('a mistake')
+
+    with pytest.raises(ZeroDivisionError, match='a mistake'):
+        run_command(main)
+
+
+@pytest.mark.parametrize('lines', [1, 100_000], ids=['at the end', 'meanwhile'])
+@pytest.mark.parametrize('buffered', [True, False])
+def test_run_command__reader_that_left_is_no_error(lines, buffered):
+    script = f"""
+from mmsegmentation.command import run_command
+run_command(lambda _: print('line\\n' * {lines}) or 0)
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, '-c', script],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONUNBUFFERED': '' if buffered else '1'},
+        timeout=60,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b'')
+
+
+@pytest.fixture
+def parse(run):
+    def call(*argv):
+        parser = Parser(prog='tools/x.py')
+        parser.add_argument('--rounds', type=int, default=7, help='how often')
+        return run(lambda args: parser.parse_args(args) and 0, *argv)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    'argv',
+    [('--rounds', 'many'), ('--round', '3'), ('--no\nsuch',)],
+    ids=['type', 'abbreviated', 'line break'],
+)
+def test_parser__misuse_is_one_line(parse, argv):
+    code, out, err = parse(*argv)
+    assert (code, out) == (2, '')
+    assert err.startswith('error: arguments: ')
+    assert err.endswith('; see tools/x.py --help\n')
+    assert err.count('\n') == 1
+
+
+def test_parser__help_shows_defaults(parse):
+    code, out, _ = parse('--help')
+    assert code == 0
+    assert 'how often (default: 7)' in out
+
+
+class Screen(io.StringIO):
+    """A standard error that may say it is a terminal."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+@pytest.mark.parametrize('terminal', [True, False])
+def test_progress__shows_a_bar_on_a_terminal_alone(monkeypatch, terminal):
+    screen = Screen(terminal)
+    monkeypatch.setattr(sys, 'stderr', screen)
+    monkeypatch.setenv('TERM', 'xterm')
+    items = progress((i for i in 'abc'), 'reading', 3)
+    assert list(items) == ['a', 'b', 'c']
+    assert ('reading' in screen.getvalue()) is terminal
+    assert bool(screen.getvalue()) is terminal
