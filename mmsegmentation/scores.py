@@ -87,7 +87,7 @@ def bootstrap(
     """Return 95 % intervals of both mIoU readings, images drawn with replacement.
 
     Args:
-        confusions: Counts per image, (images, classes, classes).
+        confusions: Counts per image, (images, classes, classes), none of them empty.
 
     Returns:
         ``dataset`` and ``image``: lower and upper end, percentile method.
@@ -98,8 +98,8 @@ def bootstrap(
     )
     flat = confusions.reshape(count, -1).astype(np.float64)
     pooled = (draws @ flat).reshape(rounds, classes, classes)
-    single = np.nan_to_num(mean_iou(confusions))
-    readings = {'dataset': mean_iou(pooled), 'image': draws @ single / count}
+    single = draws @ mean_iou(confusions) / count
+    readings = {'dataset': mean_iou(pooled), 'image': single}
     return {
         name: (float(np.quantile(v, 0.025)), float(np.quantile(v, 0.975)))
         for name, v in readings.items()
@@ -111,22 +111,27 @@ def summarise(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> d
 
     mIoU is read twice: ``dataset`` over the pooled confusion matrix (the official
     helper), ``image`` as the mean of the images' own mIoU. Scores are in [0, 1]; null
-    where a class does not occur.
+    where a class does not occur. An image without a labelled pixel is left out.
 
     Args:
         confusions: Counts by image id, (classes, classes) int64 each.
+
+    Raises:
+        ValueError: There is no image, or no labelled pixel.
     """
     if not confusions:
         raise ValueError('no image to score')
     stacked = np.stack(list(confusions.values()))
+    stacked = stacked[stacked.any((1, 2))]
+    if not len(stacked):
+        raise ValueError('no labelled pixel to score')
     pooled = stacked.sum(0)
     intervals = bootstrap(stacked)
-    per_image = np.nan_to_num(mean_iou(stacked))
     metrics: dict[str, Any] = {
-        'images': len(confusions),
+        'images': len(stacked),
         'mIoU': float(mean_iou(pooled)),
         'mIoU_interval': intervals['dataset'],
-        'mIoU_image': float(per_image.mean()),
+        'mIoU_image': float(mean_iou(stacked).mean()),
         'mIoU_image_interval': intervals['image'],
         'mAcc': float(_nanmean(accuracy_of(pooled))),
         'aAcc': float(np.trace(pooled) / max(pooled.sum(), 1)),

@@ -54,7 +54,10 @@ class ExactIoUMetric(BaseMetric):
 
     def compute_metrics(self, results: list[tuple[str, np.ndarray]]) -> dict:
         """Return the scores in percent, and print the table per class."""
-        self.last_scores = summarise(dict(results), self.dataset_meta['classes'])
+        try:
+            self.last_scores = summarise(dict(results), self.dataset_meta['classes'])
+        except ValueError as error:
+            raise InputError('scores', str(error), 'score a part with masks') from None
         print_log('\n' + score_table(self.last_scores), logger='current')
         names = ('mIoU', 'mIoU_image', 'mAcc', 'aAcc')
         return {name: round(100 * self.last_scores[name], 2) for name in names}
