@@ -15,8 +15,11 @@ from mmsegmentation.command import InputError
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
+    from torch.nn import Module
 
 PRETRAINED = Path('pretrained')
+# What the libraries raise at a wrong argument; MMSegmentation mostly asserts.
+MISUSES = AssertionError, AttributeError, LookupError, TypeError, ValueError
 
 
 @contextlib.contextmanager
@@ -96,17 +99,24 @@ def build_runner(cfg: 'Config') -> 'Runner':
             # Read and checked now, before a run replaces anything.
             if cfg.get('train_cfg'):
                 _ = runner.train_loop, runner.val_loop
+                runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
             else:
                 _ = runner.test_loop
         except InputError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except MISUSES as error:
             raise InputError(
                 cfg.filename, f'does not build ({error})', 'correct the config'
             ) from None
+        except OSError as error:
+            raise InputError(
+                error.filename or cfg.work_dir,
+                f'cannot be used ({error.strerror or error})',
+                'check the path',
+            ) from None
     for handler in runner.logger.handlers:
         if type(handler) is logging.StreamHandler:
-            handler.setStream(screen)
+            handler.stream = screen  # setStream would flush the one before
             handler.setLevel(logging.ERROR)
     return runner
 
@@ -220,6 +230,40 @@ def check_checkpoint(path: str) -> dict:
     if not isinstance(content, dict):
         raise InputError(path, 'holds no state_dict', 'name a checkpoint')
     return content
+
+
+def load_weights(model: 'Module', content: dict, path: str) -> None:
+    """Load a checkpoint into a model, or stop where it does not fit.
+
+    MMEngine would keep the values that the model began with, and note it in the log.
+    The auxiliary head, which predicts nothing, may be missing.
+
+    Args:
+        content: What :func:`check_checkpoint` returned.
+
+    Raises:
+        InputError: A weight is missing or of another shape.
+    """
+    inner: Any = model
+    while hasattr(inner, 'module'):  # of test-time augmentation, or of many processes
+        inner = inner.module
+    given = content.get('state_dict', content)
+    weights = {name.removeprefix('module.'): value for name, value in given.items()}
+    own = inner.state_dict()
+    wrong = [
+        name
+        for name, value in own.items()
+        if getattr(weights.get(name), 'shape', None) != value.shape
+        and not (name.startswith('auxiliary_head.') and name not in weights)
+    ]
+    if wrong:
+        raise InputError(
+            path,
+            f'does not fit the model: {len(wrong)} of {len(own)} weights are missing '
+            f'or of another shape, {wrong[0]} first',
+            'name the config that it was trained with',
+        )
+    inner.load_state_dict(weights, strict=False)
 
 
 def _history_method(owner: type, name: str) -> Any:

@@ -15,6 +15,7 @@ from mmsegmentation.predictions import MARKER, finish_predictions
 from mmsegmentation.runtime import (
     build_runner,
     check_checkpoint,
+    load_weights,
     read_config,
     silence,
     start_from_scratch,
@@ -46,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     silence()
     cfg = read_config(args.config, args.cfg_options)
-    check_checkpoint(args.checkpoint)
+    content = check_checkpoint(args.checkpoint)
     part = choose_part(cfg, args.split)
     if args.tta:
         use_tta(cfg, args.config)
     with _shared_folder(args) as folder:
-        scores = predict(cfg, part, folder, args)
+        scores = predict(cfg, part, folder, args, content)
     if _rank() == 0:
         if scores:
             print(score_table(scores))
@@ -105,7 +106,7 @@ def _without_labels(groups: list[list]) -> list[list]:
 
 def use_tta(cfg: 'Config', name: str) -> None:
     """Wrap the model of ``cfg`` in its ``tta_model``, fed by its ``tta_pipeline``."""
-    if not ('tta_model' in cfg and 'tta_pipeline' in cfg):
+    if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
@@ -113,9 +114,17 @@ def use_tta(cfg: 'Config', name: str) -> None:
 
 
 def predict(
-    cfg: 'Config', part: dict[str, Any], folder: Path, args: Namespace
+    cfg: 'Config',
+    part: dict[str, Any],
+    folder: Path,
+    args: Namespace,
+    content: dict[str, Any],
 ) -> dict | None:
-    """Fill ``folder`` with predictions; return the scores where labels exist."""
+    """Fill ``folder`` with predictions; return the scores where labels exist.
+
+    Args:
+        content: The content of the checkpoint, which must fit the model.
+    """
     images = Path(part['data_root'], part['data_prefix']['img_path'])
     labelled = 'seg_map_path' in part['data_prefix']
     cfg.test_evaluator = [
@@ -123,6 +132,7 @@ def predict(
     ] + [{'type': 'ExactIoUMetric'}] * labelled
     with TemporaryDirectory() as cfg.work_dir:
         runner = _test_runner(cfg, args)
+        load_weights(runner.model, content, args.checkpoint)
         runner.test()
     dataset = runner.test_dataloader.dataset
     if _rank():
@@ -139,7 +149,7 @@ def predict(
 
 def _test_runner(cfg: 'Config', args: Namespace) -> 'Runner':
     start_from_scratch(cfg)
-    cfg.launcher, cfg.resume, cfg.load_from = args.launcher, False, args.checkpoint
+    cfg.launcher, cfg.resume, cfg.load_from = args.launcher, False, None
     training = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
     validation = ('val_dataloader', 'val_cfg', 'val_evaluator')
     for key in training + validation:

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
@@ -11,6 +11,7 @@ from mmsegmentation.runtime import (
     build_runner,
     check_checkpoint,
     find_pretrained,
+    load_weights,
     read_config,
     silence,
     start_from_scratch,
@@ -55,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.amp:
         _use_mixed_precision(cfg)
     earlier = _earlier_results(work_dir, args)
-    _choose_start(cfg, args, work_dir)
+    resumed = _choose_start(cfg, args, work_dir)
     runner = build_runner(cfg)
+    if resumed:
+        load_weights(runner.model, resumed, cfg.load_from)
     for path in earlier:
         path.unlink()
     _say_start(cfg, runner.log_dir)
@@ -99,17 +102,21 @@ def _say_start(cfg: 'Config', log_dir: str) -> None:
         print('this CPU has no bfloat16 arithmetic: training in float32', flush=True)
 
 
-def _choose_start(cfg: 'Config', args: Namespace, work_dir: Path) -> None:
+def _choose_start(
+    cfg: 'Config', args: Namespace, work_dir: Path
+) -> dict[str, Any] | None:
+    """Set where ``cfg`` starts; return the content of a checkpoint to go on from."""
     if args.from_scratch:
         start_from_scratch(cfg)
     if args.resume:
         path = args.resume if args.resume != 'auto' else _last_checkpoint(work_dir)
-        check_checkpoint(path)
+        content = check_checkpoint(path)
         start_from_scratch(cfg)
         cfg.resume, cfg.load_from = True, path
-        return
+        return content
     for path in find_pretrained(cfg):
         check_checkpoint(path)
+    return None
 
 
 def _last_checkpoint(work_dir: Path) -> str:

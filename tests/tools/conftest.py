@@ -141,7 +141,7 @@ def smuggled(trained: tuple[str, Path], tmp_path: Path) -> Iterator[Path]:
     """Write a checkpoint that holds a command; the command must never have run."""
     import torch
 
-    content = torch.load(next(trained[1].glob('best*.pth')), weights_only=False)
+    content = torch.load(trained[1] / 'iter_4.pth', weights_only=False)
     witness = tmp_path / 'witness'
     path = tmp_path / 'smuggled.pth'
     torch.save({**content, 'meta': Smuggler(witness)}, path)

@@ -115,6 +115,7 @@ def test_tta__joins_views_and_scores_them(predict):
     assert (sure[0] != sure[1]).any()
 
 
+@pytest.mark.filterwarnings('ignore:The shape of value will convert:UserWarning')
 def test_tta__labels_are_those_of_mmsegmentations_own(tmp_path):
     torch.manual_seed(0)
     views = []
@@ -127,7 +128,7 @@ def test_tta__labels_are_those_of_mmsegmentations_own(tmp_path):
         out_channels = 11
 
     class Segmentor(nn.Module):
-        decode_head, align_corners = Module(), False
+        decode_head, align_corners, test_step = Module(), False, None
         out_channels = 11
 
     ours = MeanProbabilityTTA(module=Segmentor()).merge_preds([views])[0]
@@ -172,7 +173,7 @@ def test_misuse__is_one_line(trained, misuse, data_root, tmp_path, write_config)
     misuse(test.main, r'torn\.pth: not a readable', config, torn, *out)
     torch.save([1, 2], tmp_path / 'list.pth')
     misuse(test.main, 'holds no state_dict', config, tmp_path / 'list.pth', *out)
-    bare = write_config(more='del tta_model\n' * 0 + 'tta_model = None\n', name='bare')
+    bare = write_config(more='tta_model = None\n', name='bare')
     misuse(test.main, 'has no tta_model', bare, checkpoint, *out, '--tta')
     shutil.rmtree(data_root / 'test')
     arguments = (config, checkpoint, *out, '--split', 'test')
