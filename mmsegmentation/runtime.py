@@ -65,7 +65,10 @@ def read_config(path: str, options: Sequence[str] = ()) -> 'Config':
                 path, f'does not work ({type(error).__name__}: {error})', 'correct it'
             ) from None
         check_top_level_keys(cfg)
-        import_modules_from_strings(**cfg.get('custom_imports', {'imports': []}))
+        try:
+            import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
+        except ImportError as error:
+            raise InputError(path, str(error), 'correct custom_imports') from None
     return cfg
 
 
@@ -198,6 +201,10 @@ def check_checkpoint(path: str) -> dict:
     """
     if not Path(path).is_file():
         raise InputError(path, 'no such checkpoint', 'check the path')
+    with Path(path).open('rb') as file:
+        # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
+        if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
+            raise InputError(path, 'not a readable checkpoint', 'copy it again')
     import numpy as np
     import torch
     from mmengine.logging.history_buffer import HistoryBuffer
@@ -223,7 +230,7 @@ def check_checkpoint(path: str) -> dict:
             'holds more than weights and numbers, and is not run',
             'save it again with its state_dict alone',
         ) from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # damage surfaces anywhere in torch's reader
         raise InputError(
             path, f'not a readable checkpoint ({error})', 'copy it again'
         ) from None
