@@ -5,11 +5,11 @@ _base_ = './default_runtime.py'
 log_processor = dict(by_epoch=False)
 default_hooks = dict(
     logger=dict(log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=400),
+    checkpoint=dict(by_epoch=False, interval=500),
 )
 custom_hooks = [
     dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.005),
     dict(type='ChannelsLastHook'),
     dict(type='BestMetricsHook'),
-    dict(type='ScreenHook'),
+    dict(type='ScreenHook', interval=100),
 ]

@@ -1,4 +1,8 @@
-"""Drawn scenes at 128 x 128 for the demonstration: CutMix, colour, flip, rotate."""
+"""Photographs at 128 x 128 for small models: random scale, CopyPaste, rotate.
+
+In the same minutes four times as many images are seen as at 256 x 256, and from scratch
+that is worth more than detail.
+"""
 
 _base_ = './recycle.py'
 
@@ -9,11 +13,17 @@ _train_set = dict(
     pipeline=[
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations'),
-        dict(type='Resize', scale=(128, 128), keep_ratio=False),
+        dict(
+            type='RandomResize',
+            scale=(128, 128),
+            ratio_range=(1.0, 1.6),
+            keep_ratio=False,
+        ),
+        dict(type='RandomCrop', crop_size=(128, 128), cat_max_ratio=0.95),
     ],
 )
 train_pipeline = [
-    dict(type='RandomCutMix', prob=1.0, patch_scale=(64, 64)),
+    dict(type='CopyPaste', prob=0.3, mode='all', patch_scale_ratio=0.75),
     dict(type='PhotoMetricDistortion'),
     dict(type='RandomFlip', prob=0.5),
     dict(
@@ -41,16 +51,17 @@ _test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-val_dataloader = dict(
-    batch_size=8, num_workers=1, dataset=dict(pipeline=_test_pipeline)
-)
+val_dataloader = dict(num_workers=1, dataset=dict(pipeline=_test_pipeline))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=_test_pipeline))
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=(128, 128), keep_ratio=False)],
+            [
+                dict(type='Resize', scale=(128, 128), keep_ratio=False),
+                dict(type='Resize', scale=(160, 160), keep_ratio=False),
+            ],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

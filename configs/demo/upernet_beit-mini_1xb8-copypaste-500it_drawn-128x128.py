@@ -6,7 +6,7 @@ Run:    python tools/demo.py
 
 _base_ = [
     '../../_base_/models/upernet_beit.py',
-    '../../_base_/datasets/recycle_128.py',
+    '../../_base_/datasets/drawn_128.py',
     '../../_base_/schedules/demo.py',
     '../../_base_/demo_runtime.py',
 ]

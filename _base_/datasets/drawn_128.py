@@ -1,4 +1,4 @@
-"""Photographs at 256 x 256 for small models: random scale, CopyPaste, rotate."""
+"""Drawn scenes at 128 x 128 for the demonstration: CutMix, colour, flip, rotate."""
 
 _base_ = './recycle.py'
 
@@ -9,17 +9,11 @@ _train_set = dict(
     pipeline=[
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations'),
-        dict(
-            type='RandomResize',
-            scale=(256, 256),
-            ratio_range=(1.0, 1.6),
-            keep_ratio=False,
-        ),
-        dict(type='RandomCrop', crop_size=(256, 256), cat_max_ratio=0.95),
+        dict(type='Resize', scale=(128, 128), keep_ratio=False),
     ],
 )
 train_pipeline = [
-    dict(type='CopyPaste', prob=0.3, mode='all', patch_scale_ratio=0.75),
+    dict(type='RandomCutMix', prob=1.0, patch_scale=(64, 64)),
     dict(type='PhotoMetricDistortion'),
     dict(type='RandomFlip', prob=0.5),
     dict(
@@ -43,21 +37,20 @@ train_dataloader = dict(
 )
 _test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(256, 256), keep_ratio=False),
+    dict(type='Resize', scale=(128, 128), keep_ratio=False),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-val_dataloader = dict(num_workers=1, dataset=dict(pipeline=_test_pipeline))
+val_dataloader = dict(
+    batch_size=8, num_workers=1, dataset=dict(pipeline=_test_pipeline)
+)
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=_test_pipeline))
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
         type='TestTimeAug',
         transforms=[
-            [
-                dict(type='Resize', scale=(256, 256), keep_ratio=False),
-                dict(type='Resize', scale=(320, 320), keep_ratio=False),
-            ],
+            [dict(type='Resize', scale=(128, 128), keep_ratio=False)],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

@@ -1,14 +1,14 @@
-"""Do pseudo labels of the test photographs help the small ConvNeXt?
+"""Do pseudo labels of the test photographs help the small BEiT?
 
-Parent: upernet_convnext-atto_1xb8-copypaste-2400it_recycle-256x256.py,
+Parent: upernet_beit-mini_1xb8-copypaste-2400it_recycle-128x128.py,
         trained on from its checkpoint; only the data and the schedule change.
 Run:    python tools/train.py \
-            configs/small/upernet_convnext-atto_1xb8-copypaste-pseudo-300it_recycle-256x256.py \
+            configs/small/upernet_beit-mini_1xb8-copypaste-pseudo-800it_recycle-128x128.py \
             --cfg-options load_from=<the parent's best checkpoint>
 Result: docs/results.md
 """
 
-_base_ = './upernet_convnext-atto_1xb8-copypaste-2400it_recycle-256x256.py'
+_base_ = './upernet_beit-mini_1xb8-copypaste-2400it_recycle-128x128.py'
 
 # ``utils/pseudo_label.py`` writes this part of the data root.
 _pseudo_set = dict(
@@ -26,10 +26,10 @@ train_dataloader = dict(
         )
     )
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-4))
-max_iters = 300
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
+max_iters = 800
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=30),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=max_iters, eta_min=0),
 ]
-train_cfg = dict(max_iters=max_iters, val_interval=100)
+train_cfg = dict(max_iters=max_iters, val_interval=200)
