@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,30 @@ def test_dataset__same_names_in_two_folders_keep_their_own_masks(root):
     for i, name in enumerate(NAMES):
         assert dataset[i]['img_path'].endswith(name)
         assert (dataset[i]['gt_seg_map'] == i).all()
+
+
+def test_dataset__lists_its_folder_once_and_not_for_every_sample(root, monkeypatch):
+    """The 2023 system searched the folder anew for each sample."""
+    dataset = build(root)
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError('a folder is listed')
+
+    for name in ('scandir', 'listdir', 'walk'):
+        monkeypatch.setattr(os, name, refuse)
+    for name in ('glob', 'rglob', 'iterdir'):
+        monkeypatch.setattr(Path, name, refuse)
+    assert [dataset[i]['gt_seg_map'].max() for i in range(3)] == [0, 1, 2]
+
+
+def test_dataset__works_where_its_data_root_was_moved_to(root):
+    """The 2023 system held absolute paths."""
+    (root / 'fold.txt').write_text(f'{NAMES[1]}\n')
+    moved = root.parent / 'moved'
+    root.rename(moved)
+    (sample,) = build(moved, ann_file='fold.txt')
+    assert sample['img_path'] == str(moved / 'train/images' / NAMES[1])
+    assert (sample['gt_seg_map'] == 1).all()
 
 
 def test_dataset__ann_file_chooses_images(root):
