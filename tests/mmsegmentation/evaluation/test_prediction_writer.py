@@ -1,0 +1,79 @@
+"""What is written for each predicted image: class ids and how sure they are."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mmsegmentation.evaluation import PredictionWriter
+from mmsegmentation.files import read_mask
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write predictions by image id and logits; give the folder."""
+
+    def call(images='data/test/images', **by_id):
+        writer = PredictionWriter(str(tmp_path / 'pred'), images)
+        samples = []
+        for name, logits in by_id.items():
+            values = torch.as_tensor(logits, dtype=torch.float32)
+            samples.append(
+                {
+                    'img_path': f'data/test/images/{name}',
+                    'seg_logits': {'data': values},
+                    'pred_sem_seg': {'data': values.argmax(0, keepdim=True)},
+                }
+            )
+        writer.process({}, samples)
+        assert writer.evaluate(len(samples)) == {}
+        return tmp_path / 'pred'
+
+    return call
+
+
+def test_writer__names_files_by_the_path_below_images(write):
+    logits = torch.zeros(2, 1, 1)
+    folder = write(**{'b_1/0.jpg': logits, 'b_2/0.jpg': logits, '0.v1.png': logits})
+    for part in ('masks', 'confidence'):
+        found = (path for path in (folder / part).rglob('*') if path.is_file())
+        names = sorted(path.relative_to(folder / part).as_posix() for path in found)
+        assert names == ['0.v1.png', 'b_1/0.png', 'b_2/0.png']
+
+
+def test_writer__image_of_another_folder_is_refused(write):
+    with pytest.raises(ValueError, match='data/valid/images'):
+        write('data/valid/images', **{'0.jpg': torch.zeros(2, 1, 1)})
+
+
+def test_writer__ids_and_confidence_of_a_chance_that_is_known(write):
+    # Logits are logarithms here, so that the chances can be read off.
+    chances = np.array([[[0.75, 0.5]], [[0.25, 0.25]], [[1e-30, 0.25]]])
+    folder = write(**{'a.jpg': np.log(chances)})
+    assert read_mask(folder / 'masks/a.png').tolist() == [[0, 0]]
+    confidence = read_mask(folder / 'confidence/a.png')
+    assert confidence.tolist() == [[round(255 * 0.75), round(255 * 0.5)]]
+
+
+def test_writer__confidence_is_the_softmax_of_the_winner(write):
+    logits = torch.randn(11, 13, 17, generator=torch.Generator().manual_seed(0)) * 4
+    folder = write(**{'a.jpg': logits})
+    sure, ids = logits.double().softmax(0).max(0)
+    assert read_mask(folder / 'masks/a.png').tolist() == ids.tolist()
+    found = read_mask(folder / 'confidence/a.png')
+    assert np.abs(found - 255 * sure.numpy()).max() <= 0.5 + 1e-4
+    assert np.ptp(found) > 100
+
+
+@pytest.mark.parametrize('scale', [1e4, -1e4])
+def test_writer__confidence_of_far_logits_is_full(write, scale):
+    folder = write(**{'a.jpg': [[[scale]], [[2 * scale]], [[3 * scale]]]})
+    assert read_mask(folder / 'confidence/a.png').tolist() == [[255]]
+
+
+def test_writer__impossible_class_has_no_say(write):
+    # Merged views give the logarithm of a mean: minus infinity where all are sure.
+    folder = write(**{'a.jpg': [[[-math.inf]], [[math.log(0.6)]], [[math.log(0.4)]]]})
+    assert read_mask(folder / 'masks/a.png').tolist() == [[1]]
+    assert read_mask(folder / 'confidence/a.png').tolist() == [[153]]
