@@ -36,6 +36,7 @@ from utils.submission_csv import (
     find_problems,
     read_rows,
     read_test_ids,
+    read_test_sizes,
     resize_labels,
     write_rows,
 )
@@ -111,13 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_write(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.overwrite)
     image_ids, read = open_masks(args.pred, args.num_classes)
+    sizes: dict[str, tuple[int, int] | None] = {}
     if args.test_json is not None:
-        wanted = read_test_ids(args.test_json)
-        image_ids = match_ids(image_ids, wanted, args.pred, args.test_json)
+        sizes = read_test_sizes(args.test_json)
+        image_ids = match_ids(image_ids, list(sizes), args.pred, args.test_json)
 
     def rows() -> Iterator[tuple[str, np.ndarray]]:
         for image_id in progress(image_ids, 'write'):
             label_map = read(image_id)
+            check_size(image_id, label_map.shape, sizes.get(image_id), args.size)
             yield image_id, resize_labels(label_map, args.size, args.down_sampler)
 
     count = write_rows(args.out, rows(), overwrite=args.overwrite)
@@ -190,6 +193,25 @@ def match_ids(
             'check that both are of the same data',
         )
     return list(wanted)
+
+
+def check_size(
+    image_id: str,
+    found: tuple[int, ...],
+    photograph: tuple[int, int] | None,
+    written: Sequence[int],
+) -> None:
+    """Stop where a mask has the size of neither its photograph nor the CSV.
+
+    Raises:
+        InputError: It has another one. Unknown sizes are let through.
+    """
+    if photograph and found not in (photograph, tuple(written)):
+        raise InputError(
+            repr(image_id),
+            f'its mask has size {found}, its photograph {photograph}',
+            'predict at the size of the photograph',
+        )
 
 
 def run_check(args: argparse.Namespace) -> None:

@@ -275,9 +275,20 @@ def read_test_ids(path: Path) -> list[str]:
     Raises:
         InputError: The file is missing or damaged, or two images share a mask.
     """
+    return list(read_test_sizes(path))
+
+
+def read_test_sizes(path: Path) -> dict[str, tuple[int, int] | None]:
+    """Return image ids and sizes, (H, W), of a COCO JSON; None where it says no size.
+
+    Raises:
+        InputError: The file is missing or damaged, or two images share a mask.
+    """
     content = read_json(path)
     try:
-        image_ids = [check_image_id(image['file_name']) for image in content['images']]
+        rows = content['images']
+        image_ids = [check_image_id(row['file_name']) for row in rows]
+        sizes = [(row.get('height'), row.get('width')) for row in rows]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             path, f'has no images with file names ({error!r})', 'give a COCO JSON'
@@ -289,4 +300,5 @@ def read_test_ids(path: Path) -> list[str]:
         if mask_name(image_id) in seen:
             raise InputError(path, f'has {image_id!r} twice', 'name each image once')
         seen.add(mask_name(image_id))
-    return image_ids
+    pairs = zip(image_ids, sizes, strict=True)
+    return {name: None if None in size else size for name, size in pairs}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mmsegmentation.files import read_mask
+from mmsegmentation.files import read_mask, write_mask
 from mmsegmentation.predictions import open_predictions
 from utils.ensemble import main
 
@@ -249,3 +249,35 @@ def test_overwrite__replaces_the_old_vote(run, three, tmp_path):
     (out / 'masks/a/1.png').unlink()
     assert run(main, *three, '--out', out, '--overwrite')[0] == 0
     assert np.array_equal(read_mask(out / 'masks/a/1.png'), [[0, 1, 2]])
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda path: path.unlink(), r'p1/masks/a/1\.png: no such file'),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:40]),
+            r'p1/masks/a/1\.png: not a readable image',
+        ),
+        (
+            lambda path: write_mask(path, np.full((1, 3), 3, np.uint8)),
+            r'p1/masks/a/1\.png: holds class id 3, but there are only 3 classes',
+        ),
+    ],
+    ids=['missing', 'torn', 'unknown id'],
+)
+def test_members__mask_that_cannot_be_used_is_named(
+    misuse, three, tmp_path, spoil, message
+):
+    spoil(three[1] / 'masks/a/1.png')
+    misuse(main, message, *three, '--out', tmp_path / 'out')
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['p0', 'p1', 'p2']
+
+
+def test_members__damaged_listing_is_named(misuse, three, tmp_path):
+    (three[1] / 'predictions.json').write_text('{"classes": ["a"]}')
+    message = r'p1/predictions\.json: damaged'
+    misuse(main, message, *three, '--out', tmp_path / 'out')
+    (three[1] / 'predictions.json').write_text('{')
+    message = r'p1/predictions\.json: not readable as JSON'
+    misuse(main, message, *three, '--out', tmp_path / 'out')

@@ -100,6 +100,31 @@ def test_write__missing_or_extra_image_is_named(
     assert not out.exists()
 
 
+def test_write__mask_of_another_size_than_its_photograph_is_named(
+    misuse, run, pred, tmp_path
+):
+    listing = tmp_path / 'test.json'
+    out = ('--out', tmp_path / 's.csv', '--test-json', listing, *SMALL)
+
+    def describe(height, width):
+        names = ('b_1/0002.jpg', 'b_2/0002.jpg')
+        size = {'height': height, 'width': width}
+        images = [{'file_name': name, **size} for name in names]
+        listing.write_text(json.dumps({'images': images}))
+
+    describe(4, 6)
+    message = r"'b_1/0002.jpg': its mask has size \(4, 4\), its photograph \(4, 6\)"
+    misuse(main, message, 'write', pred, *out)
+    assert not (tmp_path / 's.csv').exists()
+    describe(4, 4)
+    assert run(main, 'write', pred, *out)[0] == 0
+    # Masks that have the size of the CSV already are written as they are.
+    describe(8, 8)
+    same = ('--overwrite', '--size', 4, 4)
+    assert run(main, 'write', pred, *out[:4], *same)[0] == 0
+    assert lines_of(tmp_path / 's.csv')[1].split(',')[1] == ' '.join('5' * 16)
+
+
 @pytest.mark.parametrize('value', [11, 255])
 def test_write__id_of_no_class_leaves_nothing(misuse, tmp_path, value):
     folder = tmp_path / 'plain'
