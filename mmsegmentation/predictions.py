@@ -64,7 +64,7 @@ class Predictions:
         """Return 255 x the winner's probability, (H, W) uint8.
 
         Raises:
-            InputError: The file is missing, unreadable, or differs in size.
+            InputError: The file is missing or unreadable.
         """
         path = self.folder / 'confidence' / mask_name(image_id)
         return read_mask(path)
@@ -88,6 +88,10 @@ def open_predictions(folder: Path) -> Predictions:
         )
     origin = read_json(path)
     try:
+        if not isinstance(origin['classes'], list):
+            raise TypeError('classes is no list')
+        if not isinstance(origin['images'], list):
+            raise TypeError('images is no list')
         classes = tuple(map(str, origin['classes']))
         image_ids = tuple(check_image_id(str(i)) for i in origin['images'])
     except (KeyError, TypeError) as error:
@@ -127,7 +131,8 @@ def score_predictions(folder: Path, masks: Path) -> dict:
         masks: True masks, one for each predicted image.
 
     Raises:
-        InputError: A mask is missing, differs in size, or has an unknown id.
+        InputError: A mask is missing, differs in size, or has an unknown id; or there
+            is no labelled pixel.
     """
     predictions = open_predictions(folder)
     confusions = {}
@@ -141,6 +146,9 @@ def score_predictions(folder: Path, masks: Path) -> dict:
             raise
         except ValueError as error:
             raise InputError(path, str(error), 'check the data root') from None
-    metrics = summarise(confusions, predictions.classes)
+    try:
+        metrics = summarise(confusions, predictions.classes)
+    except ValueError as error:
+        raise InputError(masks, str(error), 'score a part with masks') from None
     write_json(folder / 'metrics.json', metrics)
     return metrics
