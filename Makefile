@@ -22,6 +22,8 @@ lint: $(READY)  ## style and types
 # Rebuilt when requirements.txt changed, and not otherwise. The stamp is written last, so
 # an installation that was cut off starts again.
 $(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+	  { echo 'error: $(PYTHON): not Python 3.10-3.12; name one: make PYTHON=python3.11' >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@

@@ -1,8 +1,10 @@
 """The prediction folder: what ``tools/test.py`` writes and ``utils`` commands read.
 
 ``masks/`` and ``confidence/`` hold one PNG per image id (8 bit; confidence is 255 x the
-winner's probability), ``predictions.json`` says where they come from and names the
-classes and the image ids, ``metrics.json`` holds scores where labels exist.
+winner's probability), ``probs/``, where asked for, one NumPy file with the
+probabilities of all classes at a quarter of the size. ``predictions.json`` says where
+they come from and names the classes and the image ids, ``metrics.json`` holds scores
+where labels exist.
 """
 
 from collections.abc import Sequence
@@ -111,6 +113,13 @@ def write_prediction(
         path = folder / 'confidence' / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(confidence).save(path, compress_level=1)
+
+
+def write_probs(folder: Path, image_id: str, probs: np.ndarray) -> None:
+    """Write 255 x the probability of each class, (classes, H / 4, W / 4) uint8."""
+    path = (folder / 'probs' / mask_name(image_id)).with_suffix('.npy')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, probs, allow_pickle=False)
 
 
 def finish_predictions(

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import pickle
 import sys
 import warnings
@@ -34,6 +35,8 @@ def silence() -> None:
     """Keep warnings of libraries that concern no user off the screen, for good."""
     warnings.filterwarnings('ignore')
     logging.captureWarnings(False)
+    # albumentations asks the network for a newer version of itself when imported.
+    os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 
 
 def read_config(path: str, options: Sequence[str] = ()) -> 'Config':

@@ -1,11 +1,15 @@
 """What every folder of tests may use."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from mmsegmentation.command import run_command
+
+# No test asks the network: albumentations would, for a newer version of itself.
+os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'
 
 Result = tuple[int, str, str]
 

@@ -35,6 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--split', choices=['train', 'valid', 'test'], default='valid', help='part')
     add('--out', required=True, type=Path, help='prediction folder to write')
     add('--tta', action='store_true', help="the config's test-time augmentation")
+    add('--probs', action='store_true', help='keep the probabilities of all classes')
     add('--overwrite', action='store_true', help='replace an earlier prediction')
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
     add('--launcher', choices=launchers, default='none', help='see torchrun --help')
@@ -128,7 +129,12 @@ def predict(
     images = Path(part['data_root'], part['data_prefix']['img_path'])
     labelled = 'seg_map_path' in part['data_prefix']
     cfg.test_evaluator = [
-        {'type': 'PredictionWriter', 'out_dir': str(folder), 'images': str(images)}
+        {
+            'type': 'PredictionWriter',
+            'out_dir': str(folder),
+            'images': str(images),
+            'probs': args.probs,
+        }
     ] + [{'type': 'ExactIoUMetric'}] * labelled
     with TemporaryDirectory() as cfg.work_dir:
         runner = _test_runner(cfg, args)
@@ -170,6 +176,7 @@ def _origin(args: Namespace) -> dict[str, Any]:
         'checkpoint_sha256': sha256_of(Path(args.checkpoint)),
         'split': args.split,
         'tta': args.tta,
+        'probs': args.probs,
         'versions': {name: version(name) for name in packages},
     }
 

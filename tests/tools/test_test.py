@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmsegmentation.classes import CLASSES
+from mmsegmentation.evaluation.prediction_writer import _probs
 from mmsegmentation.files import list_images, read_json, read_mask, sha256_of
 from mmsegmentation.models.tta import MeanProbabilityTTA
 from mmsegmentation.predictions import open_predictions
@@ -102,6 +103,31 @@ def test_test_part__has_masks_and_no_scores(predict, shared_data, options):
     assert predictions.origin['tta'] is bool(options)
     assert not (out / 'metrics.json').exists()
     assert printed == f'predictions: {out}\n'
+
+
+def test_probs__are_those_of_the_masks_at_a_quarter_of_the_size(predict, shared_data):
+    out, _ = predict('--probs', '--split', 'test')
+    predictions = open_predictions(out)
+    for image_id in predictions.image_ids:
+        path = (out / 'probs' / image_id).with_suffix('.npy')
+        assert path.stat().st_size <= 400_000
+        probs = np.load(path, allow_pickle=False)
+        height, width = predictions.mask(image_id).shape
+        assert probs.dtype == np.uint8
+        assert probs.shape == (11, -(-height // 4), -(-width // 4))
+        assert np.abs(probs.sum(0, dtype=int) - 255).max() <= 6  # eleven roundings
+        inner = probs.max(0)[: height // 4, : width // 4].mean()
+        blocks = predictions.confidence(image_id)[: height // 4 * 4, : width // 4 * 4]
+        # A block's winner has at most the mean of its pixels' winners.
+        assert blocks.mean() - 20 < inner <= blocks.mean() + 1
+
+
+def test_probs__of_cut_blocks_are_the_mean_of_what_is_there():
+    certain = torch.zeros(2, 5, 6)
+    certain[1, 4, 4:] = 100  # one block: a single row of two pixels
+    probs = _probs(certain)
+    assert probs.shape == (2, 2, 2)
+    assert probs[1].tolist() == [[128, 128], [128, 255]]
 
 
 def test_tta__joins_views_and_scores_them(predict):

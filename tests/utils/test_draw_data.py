@@ -9,6 +9,7 @@ from pycocotools import mask as coco
 
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.files import list_images, read_image, read_json, sha256_of
+from utils import prepare_data
 from utils.draw_data import main
 
 # pycocotools' own arrays do not know NumPy 2's copy keyword.
@@ -170,7 +171,6 @@ def test_existing_folder__stays_without_overwrite(misuse, tmp_path):
 
 
 def test_prepare_data__finds_no_problem(raw, run, tmp_path):
-    prepare_data = pytest.importorskip('utils.prepare_data')
     code, _, err = run(prepare_data.main, raw, '--out', tmp_path / 'root')
     assert (code, err) == (0, '')
     root = tmp_path / 'root'

@@ -4,8 +4,13 @@ import json
 import random
 from pathlib import Path
 
+import albumentations
+import cv2
 import numpy as np
+import pandas
 import pytest
+from PIL import Image
+from pycocotools.coco import COCO
 
 from mmsegmentation.command import InputError
 from mmsegmentation.scores import confusion_matrix, mean_iou
@@ -33,7 +38,6 @@ def problems_of(tmp_path, content: bytes, ids=IDS) -> list[str]:
 
 
 def test_resize_labels__nearest_equals_opencv_for_any_size():
-    cv2 = pytest.importorskip('cv2')
     rng = np.random.default_rng(0)
     for height, width in rng.integers(1, 700, (150, 2)):
         label_map = rng.integers(0, 11, (height, width), np.uint8)
@@ -42,9 +46,7 @@ def test_resize_labels__nearest_equals_opencv_for_any_size():
         np.testing.assert_array_equal(resize_labels(label_map, size), wanted)
 
 
-def test_resize_labels__nearest_equals_albumentations(monkeypatch):
-    monkeypatch.setenv('NO_ALBUMENTATIONS_UPDATE', '1')
-    albumentations = pytest.importorskip('albumentations')
+def test_resize_labels__nearest_equals_albumentations():
     label_map = np.random.default_rng(0).integers(0, 11, (480, 640), np.uint8)
     resize = albumentations.Resize(256, 256)
     image = np.zeros((480, 640, 3), np.uint8)
@@ -58,9 +60,8 @@ def test_resize_labels__nearest_has_phase_0():
 
 
 def test_resize_labels__nearest_exact_equals_pillow():
-    image = pytest.importorskip('PIL.Image')
     label_map = np.random.default_rng(0).integers(0, 11, (512, 300), np.uint8)
-    wanted = image.fromarray(label_map).resize((100, 256), image.Resampling.NEAREST)
+    wanted = Image.fromarray(label_map).resize((100, 256), Image.Resampling.NEAREST)
     found = resize_labels(label_map, (256, 100), 'nearest-exact')
     np.testing.assert_array_equal(found, np.asarray(wanted))
 
@@ -118,7 +119,6 @@ def test_parse_ids__names_what_is_wrong(text, message):
 
 
 def test_write_rows__equals_pandas(tmp_path):
-    pandas = pytest.importorskip('pandas')
     rng = np.random.default_rng(0)
     names = [
         'a/1.jpg',
@@ -298,10 +298,9 @@ def test_real_masks__defect_1_costs_two_points(truths, down_sampler, wanted):
 
 @pytest.fixture(scope='module')
 def truths() -> list[np.ndarray]:
-    coco = pytest.importorskip('pycocotools.coco')
     label_maps = []
     for part in ('train', 'val'):
-        data = coco.COCO(SAMPLE / f'{part}.json')
+        data = COCO(SAMPLE / f'{part}.json')
         for image in data.loadImgs(data.getImgIds()):
             label_map = np.zeros((image['height'], image['width']), np.uint8)
             objects = data.loadAnns(data.getAnnIds(image['id']))

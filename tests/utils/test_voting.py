@@ -4,6 +4,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from scipy import stats
 
 from utils.voting import (
     MAX_TABLE,
@@ -78,7 +80,6 @@ def test_weighted_vote__equals_a_loop_over_pixels(models):
 
 
 def test_hard_vote__equals_scipy_where_nothing_is_tied():
-    stats = pytest.importorskip('scipy.stats')
     maps, _, _ = draw(5, classes=4)
     vote = hard_vote(maps)
     mode = stats.mode(maps, axis=0).mode
@@ -87,7 +88,6 @@ def test_hard_vote__equals_scipy_where_nothing_is_tied():
 
 
 def test_hard_vote__equals_simpleitk_with_its_undecided_pixels():
-    sitk = pytest.importorskip('SimpleITK')
     maps, _, _ = draw(5, classes=4)
     voting = sitk.LabelVotingImageFilter()
     voting.SetLabelForUndecidedPixels(255)

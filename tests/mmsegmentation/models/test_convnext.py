@@ -2,6 +2,7 @@ import re
 
 import pytest
 import torch
+import torchvision
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -57,7 +58,6 @@ def our_name(name: str) -> str | None:
 
 
 def test_convnext__same_features_as_torchvision() -> None:
-    torchvision = pytest.importorskip('torchvision')
     theirs = randomise(torchvision.models.convnext_tiny())
     ours = ConvNeXt('tiny', **MAPS).eval()
     weights = {
