@@ -72,7 +72,7 @@ class ScreenHook(Hook):
         text = '  '.join(f'{key} {value}' for key, value in metrics.items())
         score = metrics.get('mIoU', float('nan'))
         mark = '  (best)' if score > self._best else ''
-        self._best = max(score, self._best)
+        self._best = max(self._best, score)  # in this order, nan is never kept
         self._print(f'  valid  {text}{mark}')
 
     def after_train(self, runner: Runner) -> None:
