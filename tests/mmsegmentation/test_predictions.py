@@ -13,6 +13,7 @@ from mmsegmentation.predictions import (
     open_predictions,
     score_predictions,
     write_prediction,
+    write_probs,
 )
 
 CLASSES = ('Background', 'Paper', 'Metal')
@@ -68,6 +69,14 @@ def test_folder__confidence_is_grey_and_may_be_absent(make):
     (folder / 'confidence/b_1/0.png').unlink()
     with pytest.raises(InputError, match=r'confidence/b_1/0\.png: no such file'):
         open_predictions(folder).confidence('b_1/0.jpg')
+
+
+def test_write_probs__is_a_numpy_file_named_like_the_mask(tmp_path):
+    probs = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    write_probs(tmp_path, 'b_1/0.v2.jpg', probs)
+    found = np.load(tmp_path / 'probs/b_1/0.v2.npy', allow_pickle=False)
+    assert found.tolist() == probs.tolist()
+    assert found.dtype == np.uint8
 
 
 def test_write_prediction__id_stays_inside_the_folder(tmp_path):

@@ -14,8 +14,8 @@ from mmsegmentation.files import read_mask
 def write(tmp_path):
     """Write predictions by image id and logits; give the folder."""
 
-    def call(images='data/test/images', **by_id):
-        writer = PredictionWriter(str(tmp_path / 'pred'), images)
+    def call(images='data/test/images', probs=False, **by_id):
+        writer = PredictionWriter(str(tmp_path / 'pred'), images, probs)
         samples = []
         for name, logits in by_id.items():
             values = torch.as_tensor(logits, dtype=torch.float32)
@@ -77,3 +77,13 @@ def test_writer__impossible_class_has_no_say(write):
     folder = write(**{'a.jpg': [[[-math.inf]], [[math.log(0.6)]], [[math.log(0.4)]]]})
     assert read_mask(folder / 'masks/a.png').tolist() == [[1]]
     assert read_mask(folder / 'confidence/a.png').tolist() == [[153]]
+
+
+def test_writer__probabilities_of_all_classes_are_kept_when_asked(write):
+    # Two cells of 4 x 4 pixels, one sure, one half and half.
+    logits = np.zeros((2, 4, 8))
+    logits[0, :, :4] = 100
+    folder = write(**{'a.jpg': logits})
+    assert not (folder / 'probs').exists()
+    write(probs=True, **{'a.jpg': logits})
+    assert np.load(folder / 'probs/a.npy').tolist() == [[[255, 128]], [[0, 128]]]
