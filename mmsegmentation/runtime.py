@@ -39,11 +39,17 @@ def silence() -> None:
     os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 
 
-def read_config(path: str, options: Sequence[str] = ()) -> 'Config':
+def read_config(
+    path: str, options: Sequence[str] = (), needs: Sequence[str] = ()
+) -> 'Config':
     """Read a config file and the ``key=value`` pairs that change it.
 
+    Args:
+        needs: Parts without which it is of no use, such as ``train_dataloader``.
+
     Raises:
-        InputError: The file is missing, does not run, or has an unknown key.
+        InputError: The file is missing, does not run, lacks a part, or has an unknown
+            key.
     """
     if not Path(path).is_file():
         raise InputError(path, 'no such config', 'see the folder configs/')
@@ -68,6 +74,9 @@ def read_config(path: str, options: Sequence[str] = ()) -> 'Config':
                 path, f'does not work ({type(error).__name__}: {error})', 'correct it'
             ) from None
         check_top_level_keys(cfg)
+        for key in needs:
+            if not isinstance(cfg.get(key), dict):
+                raise InputError(path, f'has no {key}', 'name a file of configs/')
         try:
             import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
         except ImportError as error:

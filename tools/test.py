@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write a prediction folder and print its scores."""
     args = parse_args(argv)
     silence()
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, ('model', 'test_dataloader'))
     content = check_checkpoint(args.checkpoint)
     part = choose_part(cfg, args.split)
     if args.tta:

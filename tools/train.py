@@ -20,6 +20,7 @@ from mmsegmentation.runtime import (
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+NEEDS = 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper'
 # What a run leaves behind that a new one would replace.
 RESULTS = ('*.pth', 'last_checkpoint', 'metrics.json')
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, and say where the best checkpoint is."""
     args = parse_args(argv)
     silence()
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, NEEDS)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or _default_work_dir(args)
     work_dir = Path(cfg.work_dir)

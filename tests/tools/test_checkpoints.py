@@ -1,11 +1,14 @@
 """Checkpoints that cannot be used: each command says so before it replaces anything."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from tools import test, train
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -73,6 +76,22 @@ def test_resume__checkpoint_of_another_model_is_refused(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_resume__of_a_copied_run_leaves_the_original_alone(
+    own_run, trained, shared_data, run
+):
+    config, work_dir = own_run
+    content = torch.load(work_dir / 'iter_4.pth', weights_only=False)
+    info = content['message_hub']['runtime_info']
+    assert Path(info['best_ckpt']).parent == trained[1]
+    info['best_score'] = -1.0  # so that the next one is better
+    torch.save(content, work_dir / 'iter_4.pth')
+    before = sorted(trained[1].rglob('*'))
+    arguments = (config, '--work-dir', work_dir, '--resume', '--cfg-options')
+    assert run(train.main, *arguments, 'train_cfg.max_iters=6')[0] == 0
+    assert sorted(trained[1].rglob('*')) == before
+    assert [p.name for p in work_dir.glob('best_*')] == ['best_mIoU_iter_6.pth']
+
+
 def test_load_from__missing_or_damaged_is_named(trained, shared_data, misuse, tmp_path):
     torn = tmp_path / 'torn.pth'
     torn.write_bytes((trained[1] / 'iter_4.pth').read_bytes()[:4000])
@@ -82,11 +101,29 @@ def test_load_from__missing_or_damaged_is_named(trained, shared_data, misuse, tm
     assert not (tmp_path / 'w').exists()
 
 
+@pytest.mark.parametrize('text', ['', 'model = 3', 'train_cfg = dict(max_iters=1)'])
+def test_config__that_is_no_whole_run_is_one_line(trained, misuse, tmp_path, text):
+    part = tmp_path / 'part.py'
+    part.write_text(text)
+    message = r'part\.py: has no model; name a file of configs/'
+    misuse(train.main, message, part, '--work-dir', tmp_path / 'w')
+    misuse(test.main, message, part, _best(trained), '--out', tmp_path / 'p')
+    assert [path.name for path in tmp_path.iterdir()] == ['part.py']
+
+
+def test_config__of_a_model_alone_is_no_run(trained, misuse, tmp_path):
+    part = ROOT / '_base_/models/upernet_beit.py'
+    misuse(train.main, 'has no train_dataloader', part, '--work-dir', tmp_path / 'w')
+    message = 'has no test_dataloader'
+    misuse(test.main, message, part, _best(trained), '--out', tmp_path / 'p')
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_work_dir__that_is_a_file_is_one_line(trained, shared_data, misuse, tmp_path):
     (tmp_path / 'w').write_text('mine')
     for work_dir in (tmp_path / 'w', tmp_path / 'w/deeper'):
         misuse(train.main, '/w.* cannot be used', trained[0], '--work-dir', work_dir)
-        misuse(test.main, '/w: ', trained[0], _best(trained), '--out', work_dir)
+        misuse(test.main, '/w', trained[0], _best(trained), '--out', work_dir)
     assert (tmp_path / 'w').read_text() == 'mine'
 
 

@@ -74,6 +74,12 @@ def test_work_dir__only_an_earlier_demonstration_is_replaced(misuse, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['demo.json']
 
 
+def test_work_dir__below_a_file_is_one_line(misuse, tmp_path):
+    (tmp_path / 'file').write_text('mine')
+    misuse(demo.main, 'cannot be made', '--work-dir', tmp_path / 'file/deeper')
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+
 @pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
 def test_write_truth__smaller_objects_lie_on_top(tmp_path):
     def square(category: int, corners: list[int], area: int) -> dict:

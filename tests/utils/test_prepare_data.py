@@ -216,10 +216,11 @@ def test_refused__one_wrong_value(raw, refused, kind):
     refused(listed)
 
 
-def test_refused__edition_of_12_classes_with_unknown(raw, refused):
+@pytest.mark.parametrize('first', [0, 1])
+def test_refused__edition_of_12_classes_with_unknown(raw, refused, first):
     names = ['UNKNOWN', *CLASSES[1:]]
     raw.json['train']['categories'] = [
-        {'id': i, 'name': name} for i, name in enumerate(names, 1)
+        {'id': i, 'name': name} for i, name in enumerate(names, first)
     ]
     refused('train.json: the edition of 12 classes with UNKNOWN')
 
