@@ -66,11 +66,12 @@ def test_mask_name__keeps_folders_and_all_but_the_last_suffix():
 
 
 def test_list_images__finds_all_depths_in_order_and_nothing_else(tmp_path):
-    for name in ('b/2.JPG', 'b/10.jpg', 'a.png', 'b/c/d.webp', 'b/notes.txt', 'x'):
+    wanted = ['a.png', 'b/10.jpg', 'b/2.JPG', 'b/c/d.webp', 'c.jpeg', 'd.bmp', 'e.png']
+    for name in [*wanted[::-2], 'b/notes.txt', 'x', *wanted[-2::-2]]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / 'folder.png').mkdir()
-    assert list_images(tmp_path) == ['a.png', 'b/10.jpg', 'b/2.JPG', 'b/c/d.webp']
+    assert list_images(tmp_path) == wanted
 
 
 def test_write_mask__round_trips_as_a_palette_png(tmp_path):

@@ -67,13 +67,14 @@ def test_validation__line_has_all_scores_and_marks_the_best(train, lines):
 
 def test_validation__score_that_is_no_number_is_never_the_best(lines):
     hook = ScreenHook()
-    for score in (10.0, math.nan, 9.0, 11.0):
+    for score in (10.0, math.nan, 8.0, 9.0, 11.0):
         hook.after_val_epoch(None, {'mIoU': score})
     hook.after_val_epoch(None, {'loss': 1.0})
     hook.after_val_epoch(None, {})
     assert lines() == [
         'valid mIoU 10.0 (best)',
         'valid mIoU nan',
+        'valid mIoU 8.0',
         'valid mIoU 9.0',
         'valid mIoU 11.0 (best)',
         'valid loss 1.0',
