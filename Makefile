@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint
+.PHONY: help env demo test lint
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,6 +7,8 @@ READY := .venv/.ready
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+env: $(READY)  ## the environment alone, in .venv
 
 demo: $(READY)  ## from nothing to a finished submission on drawn data
 	$(BIN)/python tools/demo.py --overwrite
