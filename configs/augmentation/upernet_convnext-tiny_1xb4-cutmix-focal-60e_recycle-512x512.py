@@ -10,9 +10,13 @@ _base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
 
 model = dict(
     decode_head=dict(
-        loss_decode=dict(_delete_=True, type='FocalLoss', gamma=2.0, loss_weight=1.0)
+        loss_decode=dict(
+            _delete_=True, type='SoftmaxFocalLoss', gamma=2.0, loss_weight=1.0
+        )
     ),
     auxiliary_head=dict(
-        loss_decode=dict(_delete_=True, type='FocalLoss', gamma=2.0, loss_weight=0.4)
+        loss_decode=dict(
+            _delete_=True, type='SoftmaxFocalLoss', gamma=2.0, loss_weight=0.4
+        )
     ),
 )
