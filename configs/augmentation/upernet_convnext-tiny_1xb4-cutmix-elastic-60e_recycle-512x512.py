@@ -11,7 +11,7 @@ _base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
 train_pipeline = [
     _base_.train_pipeline[0],
     dict(
-        type='Albu',
+        type='SeededAlbu',
         transforms=[
             dict(
                 type='ElasticTransform',

@@ -10,7 +10,7 @@ _base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
 
 train_pipeline = [
     _base_.train_pipeline[0],
-    dict(type='Albu', transforms=[dict(type='FancyPCA', alpha=0.1, p=0.5)]),
+    dict(type='SeededAlbu', transforms=[dict(type='FancyPCA', alpha=0.1, p=0.5)]),
     *_base_.train_pipeline[1:],
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

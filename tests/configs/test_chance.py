@@ -101,6 +101,14 @@ def test_config__two_samples_of_one_image_differ(path: Path) -> None:
 
 
 @each_config
+def test_config__draws_nothing_from_a_generator_that_all_workers_share(
+    path: Path,
+) -> None:
+    pipeline = read(path).train_dataloader.dataset.pipeline
+    assert 'Albu' not in [step.type for step in pipeline]
+
+
+@each_config
 def test_config__names_no_place_of_one_machine(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +152,7 @@ def test_mixing__probability_is_applied_once_in_the_wrapper(
 def test_albumentations__probability_is_applied_once(name: str) -> None:
     (path,) = (p for p in CONFIGS if f'-{name}-' in p.stem)
     pipeline = read(path).train_dataloader.dataset.pipeline
-    (step,) = (step for step in pipeline if step.type == 'Albu')
+    (step,) = (step for step in pipeline if step.type == 'SeededAlbu')
     assert step.transforms[0].p == 0.5
     transform = TRANSFORMS.build(step)
     image = np.random.randint(0, 60, (16, 16, 3), np.uint8)
