@@ -29,7 +29,8 @@ default_hooks = dict(
         type='CheckpointHook',
         by_epoch=True,
         interval=1,
-        max_keep_ckpts=1,
+        # MMEngine deletes one before the next is whole.
+        max_keep_ckpts=2,
         save_best='mIoU',
         rule='greater',
     ),

@@ -8,24 +8,18 @@ Run:    python tools/train.py \
 
 _base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
 
-# The restarts set the rate outright, so they begin when the warm-up is over.
+# A restart sets the rate outright, the first one too: the warm-up stands behind it, and
+# multiplies.
 param_scheduler = [
     dict(
-        type='LinearLR',
-        start_factor=1e-6,
-        by_epoch=True,
-        begin=0,
-        end=3,
-        convert_to_iter_based=True,
-    ),
-    dict(
         type='CosineRestartLR',
-        periods=[19, 19, 19],
+        periods=[20, 20, 20],
         restart_weights=[1.0, 0.5, 0.25],
         eta_min=0.0,
         by_epoch=True,
-        begin=3,
+        begin=0,
         end=60,
         convert_to_iter_based=True,
     ),
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
 ]
