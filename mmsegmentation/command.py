@@ -17,6 +17,12 @@ class InputError(ValueError):
 
     def __init__(self, thing: object, what: str, way_out: str) -> None:
         super().__init__(' '.join(f'{thing}: {what}; {way_out}'.split()))
+        self._parts = str(thing), what, way_out
+
+    def __reduce__(self) -> tuple:
+        # A worker process hands its error over as a pickle; by itself an exception is
+        # built again from the message alone.
+        return type(self), self._parts
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,6 +58,13 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     raise SystemExit(code)
+
+
+def usable_cpus() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def progress(

@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -17,18 +18,21 @@ from mmsegmentation.classes import palette_of
 from mmsegmentation.command import InputError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+ORIENTATION_TAG = 0x0112
 
 
 def check_image_id(image_id: str) -> str:
     """Return ``image_id``, refusing one that would leave its folder.
 
     Raises:
-        InputError: It is empty, absolute, or steps upwards.
+        InputError: It is empty, absolute, steps upwards, or has a backslash.
     """
+    if '\\' in image_id:
+        raise InputError(repr(image_id), 'has a backslash', 'use / between folders')
     path = PurePosixPath(image_id)
     drive = PureWindowsPath(image_id).drive
     inside = path.parts and not path.is_absolute() and not drive
-    if not inside or '..' in path.parts or '\\' in image_id or '\0' in image_id:
+    if not inside or '..' in path.parts or '\0' in image_id:
         raise InputError(
             repr(image_id),
             'a file name must stay inside its folder',
@@ -59,9 +63,26 @@ def read_image(path: Path) -> np.ndarray:
     """Return an image as RGB, (H, W, 3) uint8, as its pixels are stored.
 
     Raises:
-        InputError: The file is missing or no image.
+        InputError: The file is missing or no image, or has more than 8 bits a channel.
     """
-    return np.asarray(_open(path).convert('RGB'))
+    image = _open(path)
+    if image.mode.startswith(('I', 'F')):
+        # Pillow would cut all above 255 off.
+        raise InputError(
+            path, f'a 16-bit or float image (mode {image.mode})', 'convert it to 8 bit'
+        )
+    return np.asarray(image.convert('RGB'))
+
+
+def read_orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image, 1-8; 1 where it names none of these."""
+    try:
+        with Image.open(path) as image:
+            value = image.getexif().get(ORIENTATION_TAG, 1)
+    except (LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
+        # Damaged EXIF turns no picture.
+        return 1
+    return value if value in range(1, 9) else 1
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -111,7 +132,8 @@ def read_json(path: Path) -> Any:
         InputError: The file is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        # Windows' editors put a byte order mark first.
+        return json.loads(path.read_text(encoding='utf-8-sig'))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(path, 'no such file', 'check the path') from None
     except (ValueError, OSError, RecursionError) as error:
@@ -186,14 +208,29 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
     try:
         yield beside
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f'.{path.name}.old.', dir=path.parent))
-            path.replace(old)
-            beside.replace(path)
-            shutil.rmtree(old)
+            _replace_folder(path, beside)
         else:
             beside.replace(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replace_folder(path: Path, new: Path) -> None:
+    old = Path(tempfile.mkdtemp(prefix=f'.{path.name}.old.', dir=path.parent))
+    try:
+        path.replace(old)
+        new.replace(path)
+    except BaseException as error:
+        if not path.exists():
+            old.replace(path)
+        with suppress(OSError):
+            old.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(
+                path, f'cannot be replaced ({error.strerror})', 'choose another place'
+            ) from None
+        raise
+    shutil.rmtree(old)
 
 
 def link_or_copy(src: Path, dst: Path) -> None:

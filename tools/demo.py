@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
 from mmsegmentation.files import (
     mask_name,
     read_json,
@@ -256,7 +256,7 @@ def _do_together(commands: dict[str, list[object]]) -> dict[str, list[str]]:
     }
     for command in typed.values():
         print(f'\n$ python {shlex.join(command)}', flush=True)
-    threads = max((os.cpu_count() or 1) // len(typed), 1)
+    threads = max(usable_cpus() // len(typed), 1)
     width = max(map(len, typed))
     start = time.monotonic()
     jobs: dict[str, Job] = {}

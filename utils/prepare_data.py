@@ -1,7 +1,6 @@
 """Make a data root of competition JSON files and images: checked, then painted."""
 
 import hashlib
-import os
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +10,19 @@ from typing import Any
 import numpy as np
 
 from mmsegmentation.classes import CLASSES
-from mmsegmentation.command import InputError, Parser, progress, run_command
+from mmsegmentation.command import (
+    InputError,
+    Parser,
+    progress,
+    run_command,
+    usable_cpus,
+)
 from mmsegmentation.files import (
     link_or_copy,
     mask_name,
     read_image,
     read_json,
+    read_orientation,
     refuse_existing,
     sha256_of,
     whole_folder,
@@ -45,8 +51,12 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
         default='refuse',
         help='test images that are also training or validation images',
     )
-    add('--jobs', type=int, default=os.cpu_count() or 1, help='processes')
-    add('--overwrite', action='store_true', help='replace an earlier data root')
+    add('--jobs', type=int, default=usable_cpus(), help='processes')
+    add(
+        '--overwrite',
+        action='store_true',
+        help='replace an earlier data root with all in it, its pseudo labels too',
+    )
     return parser.parse_args(argv)
 
 
@@ -54,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check everything, then write the data root."""
     args = parse_args(argv)
     refuse_existing(args.out, args.overwrite)
+    for source in filter(None, (args.raw, args.classes)):
+        if source.resolve().is_relative_to(args.out.resolve()):
+            raise InputError(
+                source, f'lies in {args.out} and would be replaced', 'move it elsewhere'
+            )
     if args.jobs < 1:
         raise InputError('--jobs', f'is {args.jobs}', 'give at least 1')
     classes = read_classes(args.classes) if args.classes else list(CLASSES)
@@ -74,12 +89,16 @@ def read_classes(path: Path) -> list[str]:
     """Return a class table: a JSON list, or one name a line, ``Background`` first.
 
     Raises:
-        InputError: It is no such list, or a name comes twice.
+        InputError: It is no such list, not UTF-8, or a name comes twice.
     """
     if path.suffix == '.json':
         names = read_json(path)
     elif path.is_file():
-        text = path.read_text('utf-8', errors='replace')
+        try:
+            # Windows' editors put a byte order mark first.
+            text = path.read_text('utf-8-sig')
+        except UnicodeDecodeError:
+            raise InputError(path, 'is not UTF-8', 'save it as UTF-8') from None
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:
         raise InputError(path, 'no such file', 'check --classes')
@@ -141,6 +160,13 @@ def check_image(raw: Path, name: str, width: int, height: int) -> tuple[str, str
         image = read_image(path)
     except InputError as error:
         return str(error), ''
+    if (turned := read_orientation(path)) != 1:
+        return (
+            f'{name}: has EXIF orientation {turned}, which some programs apply and '
+            'others do not; rotate its pixels and remove the tag, for example with '
+            'mogrify -auto-orient',
+            '',
+        )
     if image.shape[:2] != (height, width):
         size = f'{image.shape[1]}x{image.shape[0]}'
         return f'{name}: is {size}, the JSON says {width}x{height}', ''

@@ -2,17 +2,49 @@
 
 import io
 import os
+import pickle
 import subprocess
 import sys
 
 import pytest
 
-from mmsegmentation.command import InputError, Parser, progress, run_command
+from mmsegmentation.command import (
+    InputError,
+    Parser,
+    progress,
+    run_command,
+    usable_cpus,
+)
 
 
 def test_input_error__names_thing_fault_and_way_out_on_one_line():
     error = InputError('a.json', 'not JSON\n  (line 3)', 'repair\tit')
     assert str(error) == 'a.json: not JSON (line 3); repair it'
+
+
+def test_input_error__comes_whole_out_of_a_worker_process():
+    class Unpicklable:
+        def __str__(self):
+            return 'a.json'
+
+    error = InputError(Unpicklable(), 'not JSON', 'repair it')
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is InputError
+    assert str(again) == 'a.json: not JSON; repair it'
+
+
+@pytest.mark.parametrize(('cores', 'wanted'), [({3}, 1), ({0, 2, 5}, 3)])
+def test_usable_cpus__are_those_that_this_process_may_use(monkeypatch, cores, wanted):
+    monkeypatch.setattr(os, 'cpu_count', lambda: 64)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: cores, raising=False)
+    assert usable_cpus() == wanted
+
+
+@pytest.mark.parametrize(('count', 'wanted'), [(6, 6), (None, 1)])
+def test_usable_cpus__are_all_where_no_choice_is_told(monkeypatch, count, wanted):
+    monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
+    monkeypatch.setattr(os, 'cpu_count', lambda: count)
+    assert usable_cpus() == wanted
 
 
 @pytest.mark.parametrize('code', [0, 3])

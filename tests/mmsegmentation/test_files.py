@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mmsegmentation.files import (
     read_image,
     read_json,
     read_mask,
+    read_orientation,
     refuse_existing,
     sha256_of,
     whole_file,
@@ -49,7 +51,7 @@ def test_image_id__may_lie_in_folders(image_id):
 
 HOSTILE = [
     *('', '.', '/etc/passwd', '..', '../a.jpg', 'a/../../b.jpg', 'a/..'),
-    *('C:a.jpg', 'C:/a.jpg', '..\\a.jpg', '\\\\host\\share\\a.jpg', 'a\0.jpg'),
+    *('C:a.jpg', 'C:/a.jpg', 'a\0.jpg'),
 ]
 
 
@@ -57,6 +59,15 @@ HOSTILE = [
 @pytest.mark.parametrize('reader', [check_image_id, mask_name])
 def test_image_id__stays_inside_its_folder(reader, image_id):
     with pytest.raises(InputError, match='must stay inside its folder'):
+        reader(image_id)
+
+
+@pytest.mark.parametrize(
+    'image_id', ['..\\a.jpg', '\\\\host\\share\\a.jpg', 'b\\a.jpg']
+)
+@pytest.mark.parametrize('reader', [check_image_id, mask_name])
+def test_image_id__with_a_backslash_is_told_of_the_slash(reader, image_id):
+    with pytest.raises(InputError, match='has a backslash; use / between folders'):
         reader(image_id)
 
 
@@ -128,11 +139,39 @@ def test_read_image__gives_rgb_in_stored_orientation(tmp_path):
     assert read_image(tmp_path / 'i.png').tolist() == pixels.tolist()
 
 
+@pytest.mark.parametrize(('mode', 'name'), [('I;16', 'i.png'), ('F', 'f.tiff')])
+def test_read_image__more_than_8_bits_are_refused_not_cut_off(tmp_path, mode, name):
+    Image.new(mode, (2, 2), 300).save(tmp_path / name)
+    message = rf'{name}: a 16-bit or float image \(mode {mode}\); convert it to 8 bit'
+    with pytest.raises(InputError, match=message):
+        read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp'])
+@pytest.mark.parametrize(('told', 'wanted'), [(1, 1), (3, 3), (8, 8), (0, 1), (9, 1)])
+def test_read_orientation__is_what_exif_tells(tmp_path, suffix, told, wanted):
+    exif = Image.Exif()
+    exif[0x0112] = told
+    Image.new('RGB', (3, 2)).save(tmp_path / f'i.{suffix}', exif=exif)
+    assert read_orientation(tmp_path / f'i.{suffix}') == wanted
+
+
+@pytest.mark.parametrize('exif', [b'', b'Exif\0\0nonsense', b'Exif\0\0II*\0\0'])
+def test_read_orientation__missing_or_damaged_exif_turns_nothing(tmp_path, exif):
+    Image.new('RGB', (3, 2)).save(tmp_path / 'i.jpg', exif=exif)
+    assert read_orientation(tmp_path / 'i.jpg') == 1
+
+
 def test_json__round_trips_as_readable_utf8(tmp_path):
     content = {'name': '비닐', 'values': [1, None, 0.5]}
     write_json(tmp_path / 'deep/a.json', content)
     assert read_json(tmp_path / 'deep/a.json') == content
     assert '비닐' in (tmp_path / 'deep/a.json').read_text(encoding='utf-8')
+
+
+def test_read_json__byte_order_mark_of_windows_is_skipped(tmp_path):
+    (tmp_path / 'a.json').write_text('{"a": 1}', encoding='utf-8-sig')
+    assert read_json(tmp_path / 'a.json') == {'a': 1}
 
 
 def test_write_json__failure_keeps_the_earlier_file(tmp_path):
@@ -263,6 +302,37 @@ def test_whole_folder__failure_leaves_what_was_there(written, tmp_path, stop):
     for folder in (written, tmp_path / 'other'):
         with pytest.raises(type(stop), match='stop'):
             replace(folder, stop=stop)
+    assert (written / 'marker.json').read_text() == 'old'
+    assert names(tmp_path) == ['out', 'out/marker.json', 'out/part']
+
+
+@pytest.mark.parametrize('failing', [1, 2], ids=['old away', 'new there'])
+@pytest.mark.parametrize(
+    'stop', [OSError(16, 'Device busy'), KeyboardInterrupt('stop')]
+)
+def test_whole_folder__failed_rename_leaves_what_was_there(
+    written, tmp_path, monkeypatch, failing, stop
+):
+    rename, calls = Path.replace, []
+
+    def replace_or_fail(path, target):
+        calls.append(target)
+        if len(calls) == failing:
+            raise stop
+        return rename(path, target)
+
+    def replace_all():
+        with whole_folder(written, marker='marker.json', overwrite=True):
+            monkeypatch.setattr(Path, 'replace', replace_or_fail)
+
+    if isinstance(stop, OSError):
+        message = r'out: cannot be replaced \(Device busy\)'
+        with pytest.raises(InputError, match=message):
+            replace_all()
+    else:
+        with pytest.raises(KeyboardInterrupt, match='stop'):
+            replace_all()
+    assert len(calls) == (1 if failing == 1 else 3)
     assert (written / 'marker.json').read_text() == 'old'
     assert names(tmp_path) == ['out', 'out/marker.json', 'out/part']
 

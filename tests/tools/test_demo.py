@@ -39,7 +39,7 @@ def test_do__prints_the_command_as_typed_and_what_it_says(
 def test_do_together__tells_the_two_apart_and_shares_the_cores(
     script, capsys, monkeypatch
 ):
-    monkeypatch.setattr(demo.os, 'cpu_count', lambda: 6)
+    monkeypatch.setattr(demo, 'usable_cpus', lambda: 6)
     name = script('say.py', 'import os; print(os.environ["OMP_NUM_THREADS"])')
     lines = demo._do_together({'One': [name], 'Three': [name]})
     assert lines == {'One': ['3'], 'Three': ['3']}

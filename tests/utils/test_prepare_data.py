@@ -280,6 +280,28 @@ def test_refused__link_to_itself(raw, refused):
     refused('b/1.jpg: a link that leads to itself')
 
 
+@pytest.mark.parametrize('size', [(WIDTH, HEIGHT), (HEIGHT, HEIGHT)])
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+def test_refused__exif_orientation_that_not_all_programs_apply(
+    raw, refused, size, suffix
+):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    name = f'b/turned.{suffix}'
+    Image.new('RGB', size).save(raw.folder / name, exif=exif)
+    image = raw.json['train']['images'][1]
+    # As the programs say that turn it; its pixels stand the other way.
+    image.update(file_name=name, width=size[1], height=size[0])
+    refused(f'{name}: has EXIF orientation 6')
+
+
+def test_refused__image_of_16_bits(raw, refused):
+    Image.new('I;16', (WIDTH, HEIGHT), 300).save(raw.folder / 'b/deep.png')
+    spoil = raw.json['train']['images'][1]
+    spoil['file_name'] = 'b/deep.png'
+    refused('b/deep.png: a 16-bit or float image (mode I;16)')
+
+
 def test_refused__test_image_that_is_also_trained_on(raw, refused):
     # Another file with the same pixels, so names and bytes do not tell.
     Image.open(raw.folder / 'a/1.jpg').save(raw.folder / 'a/3.png')
@@ -344,7 +366,8 @@ def test_refused__data_root_stands_unless_overwrite_is_given(raw, accepted, misu
     [
         ('Background\nWood\nWood\n', 'different names'),
         ('Wood\nBackground\n', "begins with 'Wood'"),
-        (b'Background\xff', 'needs 2 to 255'),
+        (b'Background\nW\xe9tal\n', r'classes\.txt: is not UTF-8; save it as UTF-8'),
+        ('Background\n', 'needs 2 to 255'),
         (None, 'no such file'),
     ],
 )
@@ -354,6 +377,41 @@ def test_refused__class_table(raw, misuse, tmp_path, content, message):
         table.write_bytes(content if isinstance(content, bytes) else content.encode())
     misuse(main, message, *raw.argv, '--classes', table)
     assert not raw.out.parent.exists()
+
+
+@pytest.mark.parametrize('inside', ['', 'raw', 'deep/raw'])
+def test_refused__source_that_would_be_replaced(raw, accepted, misuse, inside):
+    accepted()
+    place = raw.out / inside
+    if inside:
+        place.parent.mkdir(exist_ok=True)
+        raw.folder.rename(place)
+    message = 'lies in .* and would be replaced; move it elsewhere'
+    misuse(main, message, place, '--out', raw.out, '--overwrite')
+    assert (raw.out / 'dataset.json').is_file()
+
+
+def test_refused__classes_that_would_be_replaced(raw, accepted, misuse):
+    accepted()
+    table = raw.out / 'classes.txt'
+    table.write_text('\n'.join(CLASSES))
+    message = r'classes\.txt: lies in .* and would be replaced'
+    misuse(main, message, *raw.argv, '--overwrite', '--classes', table)
+    assert table.is_file()
+
+
+def test_help__overwrite_takes_pseudo_labels_too(run):
+    text = ' '.join(run(main, '--help')[1].split())
+    assert 'replace an earlier data root with all in it, its pseudo labels too' in text
+
+
+def test_refused__failure_in_a_worker_is_one_line(raw, misuse, monkeypatch):
+    # Gone between check and painting, so that the worker is the first to see it.
+    monkeypatch.setattr(prepare_data, 'check_images', lambda *_: None)
+    (raw.folder / 'b/1.jpg').unlink()
+    message = r'b/1\.jpg: no such file'
+    misuse(main, message, raw.folder, '--out', raw.out, '--jobs', 2)
+    assert list(raw.out.parent.iterdir()) == []
 
 
 def test_refused__no_processes(raw, misuse):
@@ -502,10 +560,14 @@ def test_made__background_among_the_categories_in_either_spelling(
 
 
 @pytest.mark.parametrize('suffix', ['.txt', '.json'])
-def test_made__own_classes_are_joined_by_name(raw, accepted, tmp_path, suffix):
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+def test_made__own_classes_are_joined_by_name(
+    raw, accepted, tmp_path, suffix, encoding
+):
     names = ['Background', 'Wood', 'Stone']
     table = tmp_path / f'classes{suffix}'
-    table.write_text(json.dumps(names) if suffix == '.json' else '\n'.join(names))
+    text = json.dumps(names) if suffix == '.json' else '\n'.join(names)
+    table.write_text(text, encoding=encoding)
     for content in raw.json.values():
         content['categories'] = [
             {'id': 90, 'name': 'Wood'},
