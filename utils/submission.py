@@ -239,7 +239,11 @@ def run_score(args: argparse.Namespace) -> None:
         raise InputError(
             args.masks / name, f'has no row in {args.csv}', 'score the same images'
         )
-    print(score_table(summarise(confusions, _names(args.num_classes))))
+    try:
+        metrics = summarise(confusions, _names(args.num_classes))
+    except ValueError as error:
+        raise InputError(args.masks, str(error), 'score labelled images') from None
+    print(score_table(metrics))
 
 
 def _names(num_classes: int) -> Sequence[str]:

@@ -68,17 +68,18 @@ class RecycleDataset(BaseSegDataset):
 
     def _image_ids(self, images: Path) -> list[str]:
         if not images.is_dir():
-            raise InputError(
-                images,
-                'no such folder',
-                'make the data root with utils/prepare_data.py, and name it by '
-                'RECYCLE_DATA or data_root',
+            way_out = (
+                'make it with utils/pseudo_label.py'
+                if images.parent.name == 'pseudo'
+                else 'make the data root with utils/prepare_data.py, and name it by '
+                'RECYCLE_DATA or data_root'
             )
+            raise InputError(images, 'no such folder', way_out)
         if self.ann_file:
             path = Path(self.ann_file)
             if not path.is_file():
                 raise InputError(path, 'no such file', 'check ann_file')
-            lines = path.read_text(encoding='utf-8').splitlines()
+            lines = path.read_text(encoding='utf-8-sig').splitlines()
             image_ids = [line.strip() for line in lines if line.strip()]
         else:
             image_ids = list_images(images)

@@ -51,7 +51,7 @@ def test_write__takes_every_second_pixel(run, pred, tmp_path):
     ]
 
 
-def test_write__defect_1_maximum_only_by_name(run, pred, tmp_path):
+def test_write__maximum_only_by_name(run, pred, tmp_path):
     out = tmp_path / 's.csv'
     run(main, 'write', pred, '--out', out, *SMALL, '--down-sampler', 'max')
     assert lines_of(out)[0] == 'b_1/0002.jpg,9 1 2 10'
@@ -59,9 +59,7 @@ def test_write__defect_1_maximum_only_by_name(run, pred, tmp_path):
     assert lines_of(out)[0] == 'b_1/0002.jpg,0 1 2 10'
 
 
-def test_write__defect_7_joins_by_name_and_not_by_position(
-    run, pred, test_json, tmp_path
-):
+def test_write__joins_by_name_and_not_by_position(run, pred, test_json, tmp_path):
     listing = test_json('b_2/0002.jpg', 'b_1/0002.jpg')
     out = tmp_path / 's.csv'
     code, *_ = run(main, 'write', pred, '--out', out, '--test-json', listing, *SMALL)
@@ -207,6 +205,13 @@ def test_score__ignores_255(run, tmp_path):
     (tmp_path / 's.csv').write_text('image_id,PredictionString\na.jpg,1 1 0 3\n')
     text = run(main, 'score', tmp_path / 's.csv', tmp_path / 'm', *SMALL)[1]
     assert 'mIoU 1.0000' in text
+
+
+def test_score__masks_without_a_labelled_pixel_are_one_line(misuse, tmp_path):
+    write_mask(tmp_path / 'm/a.png', np.full((2, 2), 255, np.uint8))
+    (tmp_path / 's.csv').write_text('image_id,PredictionString\na.jpg,1 1 0 3\n')
+    message = 'm: no labelled pixel to score; score labelled images'
+    misuse(main, message, 'score', tmp_path / 's.csv', tmp_path / 'm', *SMALL)
 
 
 def test_score__missing_and_extra_images_are_named(misuse, pred, tmp_path, run):

@@ -81,6 +81,11 @@ def test_dataset__ann_file_chooses_images(root):
     assert [Path(d['img_path']).name for d in dataset] == ['0003.jpg']
 
 
+def test_dataset__byte_order_mark_of_windows_is_no_part_of_a_name(root):
+    (root / 'fold.txt').write_text(f'{NAMES[2]}\n', encoding='utf-8-sig')
+    assert len(build(root, ann_file='fold.txt')) == 1
+
+
 def test_dataset__id_outside_the_table_stops_with_file_and_id(root):
     write_mask(root / 'train/mask/batch_02_vt/0003.png', np.full((4, 6), 11, np.uint8))
     with pytest.raises(InputError, match=r'0003\.png: holds class id 11'):
@@ -101,6 +106,13 @@ def test_dataset__missing_mask_stops_with_its_name(root):
 def test_dataset__missing_folder_says_how_to_make_it(tmp_path):
     with pytest.raises(InputError, match='prepare_data'):
         build(tmp_path / 'nowhere')
+
+
+def test_dataset__missing_pseudo_labels_say_how_to_make_them(root):
+    prefix = dict(img_path='pseudo/images', seg_map_path='pseudo/mask')
+    message = r'pseudo/images: no such folder; make it with utils/pseudo_label\.py'
+    with pytest.raises(InputError, match=message):
+        build(root, data_prefix=prefix)
 
 
 def test_dataset__own_classes_need_no_code(root):
