@@ -1,6 +1,7 @@
 """UPerNet on a ConvNeXt of six blocks: what is learnt in a minute on two cores?
 
-Parent: the parts alone, at the seed's CutMix pipeline in a quarter of the size.
+Parent: the parts alone, with the CutMix pipeline of the large models at a quarter of
+        the size.
 Run:    python tools/demo.py
 """
 

@@ -59,7 +59,7 @@ def test_hard__tie_goes_to_accuracy_of_the_voter(run, three, metrics, tmp_path):
     assert 'ties to the class with the highest accuracy' in text
 
 
-def test_hard__defect_8_two_models_are_a_switch_and_it_says_so(
+def test_hard__two_models_are_a_switch_and_it_says_so(
     run, make_predictions, metrics, tmp_path
 ):
     one = make_predictions('one', {'a.jpg': [[0, 1, 2, 2]]}, **NAMED)

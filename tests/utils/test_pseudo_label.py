@@ -71,13 +71,13 @@ def test_table__shows_kept_share_by_class(run, pred, root):
 
 
 @pytest.mark.parametrize('part', ['train', 'valid'])
-def test_defect_9_images_with_labels_are_refused(misuse, pred, root, make_part, part):
+def test_refused__images_with_labels(misuse, pred, root, make_part, part):
     make_part(part, {'b_2/1.jpg': [[1, 1], [1, 1]]})
     misuse(main, f"'b_2/1.jpg': is in .*{part}", pred, '--data-root', root)
     assert not (root / 'pseudo').exists()
 
 
-def test_defect_9_validation_image_under_another_name_is_refused(misuse, pred, root):
+def test_refused__validation_image_under_another_name(misuse, pred, root):
     other = root / 'valid/images/z.jpg'
     other.parent.mkdir(parents=True)
     other.write_bytes((root / 'test/images/b_1/1.jpg').read_bytes())
@@ -85,13 +85,13 @@ def test_defect_9_validation_image_under_another_name_is_refused(misuse, pred, r
     assert not (root / 'pseudo').exists()
 
 
-def test_defect_9_other_labelled_images_are_no_hindrance(run, pred, root, make_part):
+def test_accepted__other_labelled_images_are_no_hindrance(run, pred, root, make_part):
     make_part('train', {'b_9/1.jpg': [[0]]})
     make_part('valid', {'b_8/1.jpg': [[0], [1]]})
     assert run(main, pred, '--data-root', root)[0] == 0
 
 
-def test_defect_9_doubtful_pixels_are_ignored_and_not_taken():
+def test_made__doubtful_pixels_are_ignored_and_not_taken():
     label_map = np.array([[1, 1, 0, 2]], np.uint8)
     confidence = np.array([[0, 127, 128, 255]], np.uint8)
     found = trust(label_map, confidence, np.full(3, 0.5))
@@ -101,7 +101,7 @@ def test_defect_9_doubtful_pixels_are_ignored_and_not_taken():
     assert trust(label_map, confidence, np.ones(3)).tolist() == [[255, 255, 255, 2]]
 
 
-def test_defect_7_labels_are_joined_by_name(run, make_predictions, root):
+def test_made__labels_are_joined_by_name(run, make_predictions, root):
     turned = dict(reversed(MAPS.items()))
     run(main, make_predictions('turned', turned, 255, CLASSES), '--data-root', root)
     for name, rows in MAPS.items():

@@ -66,7 +66,7 @@ def test_resize_labels__nearest_exact_equals_pillow():
     np.testing.assert_array_equal(found, np.asarray(wanted))
 
 
-def test_resize_labels__defect_1_is_not_the_maximum_of_2x2():
+def test_resize_labels__is_not_the_maximum_of_2x2():
     label_map = np.array([[0, 9], [8, 7]], np.uint8)
     assert resize_labels(label_map, (1, 1)).tolist() == [[0]]
     assert resize_labels(label_map, (1, 1), 'max').tolist() == [[9]]
@@ -285,7 +285,7 @@ def test_read_test_ids__keeps_the_order(tmp_path):
     ('down_sampler', 'wanted'),
     [('nearest', 1.0), ('max', 0.9786), ('nearest-exact', 0.9657)],
 )
-def test_real_masks__defect_1_costs_two_points(truths, down_sampler, wanted):
+def test_real_masks__maximum_costs_two_points(truths, down_sampler, wanted):
     """A perfect prediction, brought to 256 x 256 in the official way and in others."""
     pooled = sum(
         confusion_matrix(
