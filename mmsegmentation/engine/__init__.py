@@ -1,6 +1,13 @@
 from mmsegmentation.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
+from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.screen_hook import ScreenHook
 
-__all__ = ['BestMetricsHook', 'Bf16OptimWrapper', 'ChannelsLastHook', 'ScreenHook']
+__all__ = [
+    'BestMetricsHook',
+    'Bf16OptimWrapper',
+    'ChannelsLastHook',
+    'DataOnlyHook',
+    'ScreenHook',
+]
