@@ -35,6 +35,12 @@ RUNNER_KEYS = frozenset(
         'log_level',
         'visualizer',
         'default_scope',
+        'model_wrapper_cfg',
+        'sync_bn',
+        'find_unused_parameters',
+        'activation_checkpointing',
+        'efficient_conv_bn_eval',
+        'compile',
         'randomness',
         'experiment_name',
         'custom_imports',
@@ -42,29 +48,56 @@ RUNNER_KEYS = frozenset(
         'tta_pipeline',
     }
 )
-# Names that configs give to parts of themselves, as MMSegmentation's own do.
+# Names that configs give to parts of themselves: all that MMSegmentation's own use,
+# fp16 and runner among them, which nothing has read since 1.0.
 HELPER_KEYS = frozenset(
     {
         'albu_train_transforms',
+        'backbone_embed_multi',
+        'backbone_norm_cfg',
+        'backbone_norm_multi',
+        'checkpoint',
         'checkpoint_file',
+        'class_weight',
+        'conv_kernel_size',
         'crop_size',
+        'custom_keys',
         'data_root',
-        'dataset_type',
+        'dataset_aug',
         'dataset_train',
+        'dataset_type',
+        'depths',
+        'embed_multi',
+        'fp16',
+        'ham_norm_cfg',
+        'img_norm_cfg',
+        'img_prefix',
         'img_ratios',
         'img_scale',
+        'iters',
         'load_pipeline',
         'max_iters',
         'mean_bgr',
         'metainfo',
+        'models',
         'norm_cfg',
         'num_classes',
+        'num_stages',
         'optimizer',
         'pretrained',
         'pseudo_set',
+        'runner',
+        'stable_diffusion_cfg',
+        'test_img_scale',
         'test_pipeline',
+        'total_iters',
+        'train_ann',
+        'train_img_scale',
         'train_pipeline',
         'train_set',
+        'used_labels',
+        'val_ann',
+        'val_img_scale',
         'val_pipeline',
         'vis_backends',
     }
@@ -87,3 +120,21 @@ def check_top_level_keys(cfg: 'Config') -> None:
             raise InputError(
                 cfg.filename or 'config', f'unknown top-level key {key!r}', hint
             )
+
+
+def check_option(key: str) -> None:
+    """Refuse to set a name that a config gave to a part of itself.
+
+    The parts that use it were made when the file was read: it would change nothing.
+
+    Raises:
+        InputError: ``key`` begins with such a name.
+    """
+    name = key.partition('.')[0]
+    if name in HELPER_KEYS or name.startswith('_'):
+        example = 'name the part that uses it, such as train_cfg.max_iters'
+        raise InputError(
+            f'--cfg-options {key}',
+            f'changes nothing, {name} is only a name within the config',
+            'pass --data-root' if name == 'data_root' else example,
+        )

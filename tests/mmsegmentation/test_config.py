@@ -1,0 +1,46 @@
+"""Every config that MMSegmentation ships has top-level names that we know."""
+
+import ast
+from pathlib import Path
+
+import mmseg
+import pytest
+from mmengine.config import Config
+
+from mmsegmentation.config import HELPER_KEYS, RUNNER_KEYS, check_top_level_keys
+
+FOLDER = Path(mmseg.__file__).parent / '.mim/configs'
+STOCK = sorted(FOLDER.rglob('*.py'))
+
+
+def names_of(path):
+    """Return the names that a config gives to its values, without running it."""
+    return {
+        target.id
+        for statement in ast.parse(path.read_text()).body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    } - {'_base_'}
+
+
+def test_stock_configs__are_found():
+    assert len(STOCK) > 500
+    assert {path.parent.name for path in STOCK} >= {'beit', 'convnext', 'segformer'}
+
+
+def test_stock_configs__have_no_unknown_name():
+    unknown = {
+        name: str(path.relative_to(FOLDER))
+        for path in STOCK
+        for name in names_of(path) - RUNNER_KEYS - HELPER_KEYS
+    }
+    assert unknown == {}
+
+
+RUNS = [path for path in STOCK if '_base_' not in path.relative_to(FOLDER).parts]
+
+
+@pytest.mark.parametrize('path', RUNS[::80], ids=lambda path: path.stem)
+def test_stock_config__passes_the_check(path):
+    check_top_level_keys(Config.fromfile(path, import_custom_modules=False))
