@@ -40,40 +40,48 @@ def silence() -> None:
 
 
 def read_config(
-    path: str, options: Sequence[str] = (), needs: Sequence[str] = ()
+    path: str,
+    options: Sequence[str] = (),
+    needs: Sequence[str] = (),
+    data_root: str | None = None,
 ) -> 'Config':
     """Read a config file and the ``key=value`` pairs that change it.
 
     Args:
         needs: Parts without which it is of no use, such as ``train_dataloader``.
+        data_root: Where its data are; put into the environment, where configs find it.
 
     Raises:
         InputError: The file is missing, does not run, lacks a part, or has an unknown
-            key.
+            key; or an option changes nothing.
     """
     if not Path(path).is_file():
         raise InputError(path, 'no such config', 'see the folder configs/')
+    if data_root:
+        os.environ['RECYCLE_DATA'] = data_root
     with quiet():
         from mmengine.config import Config, DictAction
         from mmengine.utils import import_modules_from_strings
 
-        from mmsegmentation.config import check_top_level_keys
+        from mmsegmentation.config import check_option, check_top_level_keys
 
+        pairs = [_pair(option) for option in options]
+        for key, _ in pairs:
+            check_option(key)
         try:
             cfg = Config.fromfile(path, import_custom_modules=False)
             cfg.merge_from_dict(
-                {
-                    key: DictAction._parse_iterable(value)
-                    for key, _, value in (_pair(option) for option in options)
-                }
+                {key: DictAction._parse_iterable(value) for key, value in pairs}
             )
-        except InputError:
-            raise
         except Exception as error:
             raise InputError(
                 path, f'does not work ({type(error).__name__}: {error})', 'correct it'
             ) from None
         check_top_level_keys(cfg)
+        if data_root and cfg.get('data_root') != data_root:
+            raise InputError(
+                path, 'does not read RECYCLE_DATA', 'leave out --data-root'
+            )
         for key in needs:
             if not isinstance(cfg.get(key), dict):
                 raise InputError(path, f'has no {key}', 'name a file of configs/')
@@ -84,11 +92,11 @@ def read_config(
     return cfg
 
 
-def _pair(option: str) -> tuple[str, str, str]:
+def _pair(option: str) -> tuple[str, str]:
     key, sign, value = option.partition('=')
     if not (key and sign):
         raise InputError(f'--cfg-options {option}', 'no key=value pair', 'write k=v')
-    return key, sign, value
+    return key, value
 
 
 def build_runner(cfg: 'Config') -> 'Runner':
@@ -140,11 +148,16 @@ def find_pretrained(cfg: 'Config') -> list[str]:
     """Replace addresses of pretrained weights in ``cfg`` by files, and return these.
 
     A file is looked for in ``pretrained/`` and in torch's cache; else it is fetched to
-    ``pretrained/``.
+    ``pretrained/``, on each machine by its first process alone.
 
     Raises:
         InputError: It is nowhere, and cannot be fetched.
     """
+    from mmengine.dist import barrier
+
+    first = os.environ.get('LOCAL_RANK', '0') == '0'
+    if not first:
+        barrier()
     files = []
     for owner in _pretrained_owners(cfg.model):
         files.append(_local_file(owner['init_cfg']['checkpoint']))
@@ -152,6 +165,8 @@ def find_pretrained(cfg: 'Config') -> list[str]:
     if cfg.get('load_from'):
         cfg.load_from = _local_file(cfg.load_from)
         files.append(cfg.load_from)
+    if first:
+        barrier()
     return files
 
 
@@ -254,26 +269,40 @@ def check_checkpoint(path: str) -> dict:
 def load_weights(model: 'Module', content: dict, path: str) -> None:
     """Load a checkpoint into a model, or stop where it does not fit.
 
-    MMEngine would keep the values that the model began with, and note it in the log.
-    The auxiliary head, which predicts nothing, may be missing.
-
     Args:
         content: What :func:`check_checkpoint` returned.
 
     Raises:
         InputError: A weight is missing or of another shape.
     """
-    inner: Any = model
-    while hasattr(inner, 'module'):  # of test-time augmentation, or of many processes
-        inner = inner.module
+    weights = check_weights(model, content, path)
+    _inner(model).load_state_dict(weights, strict=False)
+
+
+def check_weights(
+    model: 'Module', content: dict, path: str, *, new_classes: bool = False
+) -> dict[str, Any]:
+    """Return the weights of a checkpoint, or stop where they do not fit a model.
+
+    MMEngine would keep the values that the model began with, and note it in the log.
+    The auxiliary head, which predicts nothing, may be missing.
+
+    Args:
+        content: What :func:`check_checkpoint` returned.
+        new_classes: The classifiers, ``conv_seg``, may be missing or of another shape.
+
+    Raises:
+        InputError: A weight is missing or of another shape.
+    """
     given = content.get('state_dict', content)
     weights = {name.removeprefix('module.'): value for name, value in given.items()}
-    own = inner.state_dict()
+    own = _inner(model).state_dict()
     wrong = [
         name
         for name, value in own.items()
         if getattr(weights.get(name), 'shape', None) != value.shape
         and not (name.startswith('auxiliary_head.') and name not in weights)
+        and not (new_classes and '.conv_seg.' in name)
     ]
     if wrong:
         raise InputError(
@@ -282,7 +311,13 @@ def load_weights(model: 'Module', content: dict, path: str) -> None:
             f'or of another shape, {wrong[0]} first',
             'name the config that it was trained with',
         )
-    inner.load_state_dict(weights, strict=False)
+    return weights
+
+
+def _inner(model: Any) -> 'Module':
+    while hasattr(model, 'module'):  # of test-time augmentation, or of many processes
+        model = model.module
+    return model
 
 
 def _history_method(owner: type, name: str) -> Any:

@@ -12,6 +12,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.runtime import (
     _pretrained_owners,
     check_checkpoint,
+    check_weights,
     find_pretrained,
     quiet,
     read_config,
@@ -66,6 +67,31 @@ def test_read_config__options_change_values_by_their_kind(write_config):
 def test_read_config__option_without_key_and_value_is_refused(write_config, option):
     with pytest.raises(InputError, match=f'--cfg-options {option}: no key=value pair'):
         read_config(write_config('resume = False\n'), [option])
+
+
+@pytest.mark.parametrize(
+    ('key', 'way_out'),
+    [
+        ('data_root', 'pass --data-root'),
+        ('max_iters', r'name the part that uses it, such as train_cfg\.max_iters'),
+        ('train_pipeline.0.prob', 'name the part'),
+        ('_train_set.data_root', 'name the part'),
+    ],
+)
+def test_read_config__option_that_would_change_nothing_is_refused(
+    write_config, key, way_out
+):
+    with pytest.raises(InputError, match=f'{key}: changes nothing, .*; {way_out}'):
+        read_config(write_config('resume = False\n'), [f'{key}=1'])
+
+
+def test_read_config__data_root_is_put_where_configs_find_it(write_config, monkeypatch):
+    monkeypatch.setenv('RECYCLE_DATA', 'elsewhere')
+    path = write_config("data_root = '{{$RECYCLE_DATA:input/data}}'\n")
+    assert read_config(path).data_root == 'elsewhere'
+    assert read_config(path, data_root='here').data_root == 'here'
+    with pytest.raises(InputError, match='does not read RECYCLE_DATA; leave out'):
+        read_config(write_config('resume = False\n'), data_root='here')
 
 
 @pytest.mark.parametrize(
@@ -201,6 +227,30 @@ def test_check_checkpoint__looks_nothing_else_up(tmp_path, smuggled, archive):
     with pytest.raises(InputError, match='holds more than weights and numbers'):
         check_checkpoint(str(path))
     assert not (tmp_path / 'witness').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'new_classes', 'wrong'),
+    [
+        ({}, False, None),
+        ({'head.conv_seg.bias': torch.zeros(9)}, True, None),
+        ({'head.conv_seg.bias': torch.zeros(9)}, False, r'head\.conv_seg\.bias'),
+        ({'body.bias': torch.zeros(9)}, True, r'body\.bias'),
+        ({'module.body.bias': torch.zeros(9)}, True, r'body\.bias'),
+    ],
+    ids=['all fit', 'classes may differ', 'classes', 'shape', 'of many processes'],
+)
+def test_check_weights__names_what_does_not_fit(change, new_classes, wrong):
+    head = torch.nn.ModuleDict({'conv_seg': torch.nn.Linear(2, 3)})
+    model = torch.nn.ModuleDict({'body': torch.nn.Linear(2, 2), 'head': head})
+    content = {'state_dict': {**model.state_dict(), **change}}
+    if wrong:
+        message = rf'w\.pth: does not fit the model: 1 of 4 weights .* {wrong} first'
+        with pytest.raises(InputError, match=message):
+            check_weights(model, content, 'w.pth', new_classes=new_classes)
+    else:
+        weights = check_weights(model, content, 'w.pth', new_classes=new_classes)
+        assert weights.keys() == model.state_dict().keys()
 
 
 TEXTS = [b'', b'<!DOCTYPE html>', b'version https://git-lfs.github.com/spec/v1', b'PK']
