@@ -1,6 +1,5 @@
 """Predict a part of the data, measure it where labels exist, keep the masks."""
 
-import os
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import refuse_existing, sha256_of, whole_folder, write_json
+from mmsegmentation.files import sha256_of, whole_folder, write_json
 from mmsegmentation.predictions import MARKER, finish_predictions
+from mmsegmentation.processes import processes
 from mmsegmentation.runtime import (
     build_runner,
     check_checkpoint,
@@ -33,6 +33,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('config', help='config file of the model')
     add('checkpoint', help='its weights, .pth')
     add('--split', choices=['train', 'valid', 'test'], default='valid', help='part')
+    add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
     add('--out', required=True, type=Path, help='prediction folder to write')
     add('--tta', action='store_true', help="the config's test-time augmentation")
     add('--probs', action='store_true', help='keep the probabilities of all classes')
@@ -47,38 +48,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write a prediction folder and print its scores."""
     args = parse_args(argv)
     silence()
-    cfg = read_config(args.config, args.cfg_options, ('model', 'test_dataloader'))
+    needs = 'model', 'test_dataloader'
+    cfg = read_config(args.config, args.cfg_options, needs, args.data_root)
+    cfg.launcher = args.launcher
     content = check_checkpoint(args.checkpoint)
     part = choose_part(cfg, args.split)
     if args.tta:
         use_tta(cfg, args.config)
-    with _shared_folder(args) as folder:
-        scores = predict(cfg, part, folder, args, content)
-    if _rank() == 0:
-        if scores:
-            print(score_table(scores))
-        print(f'predictions: {args.out}')
+    with processes(cfg):
+        with _shared_folder(args) as folder:
+            scores = predict(cfg, part, folder, args, content)
+        _say_result(args.out, scores)
     return 0
-
-
-def _rank() -> int:
-    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')))
 
 
 @contextmanager
 def _shared_folder(args: Namespace) -> Iterator[Path]:
-    # Other processes write to the folder that the first one renames at the end.
-    if args.launcher == 'none':
+    """Give all processes the folder that the main one makes, and renames at the end."""
+    from mmengine.dist import broadcast_object_list, is_main_process
+
+    if is_main_process():
         with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
+            broadcast_object_list([str(folder)])
             yield folder
-        return
-    refuse_existing(args.out, args.overwrite)
-    beside = args.out.parent / f'.{args.out.name}.shared'
-    yield beside
-    if _rank() == 0:
-        with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
-            folder.rmdir()
-            beside.rename(folder)
+    else:
+        names = ['']
+        broadcast_object_list(names)
+        yield Path(names[0])
+
+
+def _say_result(out: Path, scores: dict | None) -> None:
+    from mmengine.dist import is_main_process
+
+    if scores:
+        print(score_table(scores))
+    if is_main_process():
+        print(f'predictions: {out}')
 
 
 def choose_part(cfg: 'Config', split: str) -> dict[str, Any]:
@@ -86,7 +91,13 @@ def choose_part(cfg: 'Config', split: str) -> dict[str, Any]:
 
     Labels are read where the part has them; else no pipeline step asks for them.
     """
-    dataset = cfg.test_dataloader.dataset
+    dataset = cfg.test_dataloader.get('dataset')
+    if not (dataset and dataset.get('data_root')):
+        raise InputError(
+            'test_dataloader',
+            'its data set has no data_root to choose a part of',
+            'name one RecycleDataset, as _base_/datasets/recycle.py does',
+        )
     root = Path(dataset.data_root)
     dataset.data_prefix = {'img_path': f'{split}/images'}
     if (root / split / 'mask').is_dir():
@@ -126,6 +137,8 @@ def predict(
     Args:
         content: The content of the checkpoint, which must fit the model.
     """
+    from mmengine.dist import is_main_process
+
     images = Path(part['data_root'], part['data_prefix']['img_path'])
     labelled = 'seg_map_path' in part['data_prefix']
     cfg.test_evaluator = [
@@ -137,11 +150,11 @@ def predict(
         }
     ] + [{'type': 'ExactIoUMetric'}] * labelled
     with TemporaryDirectory() as cfg.work_dir:
-        runner = _test_runner(cfg, args)
+        runner = _test_runner(cfg)
         load_weights(runner.model, content, args.checkpoint)
         runner.test()
     dataset = runner.test_dataloader.dataset
-    if _rank():
+    if not is_main_process():
         return None
     paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
     image_ids = [Path(path).relative_to(images).as_posix() for path in paths]
@@ -153,9 +166,9 @@ def predict(
     return scores
 
 
-def _test_runner(cfg: 'Config', args: Namespace) -> 'Runner':
+def _test_runner(cfg: 'Config') -> 'Runner':
     start_from_scratch(cfg)
-    cfg.launcher, cfg.resume, cfg.load_from = args.launcher, False, None
+    cfg.resume, cfg.load_from = False, None
     training = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
     validation = ('val_dataloader', 'val_cfg', 'val_evaluator')
     for key in training + validation:

@@ -166,6 +166,36 @@ def test_tta__labels_are_those_of_mmsegmentations_own(tmp_path):
     )
 
 
+def test_rank__of_a_launcher_that_is_not_asked_for_changes_nothing(
+    predict, shared_data, monkeypatch
+):
+    # srun and torchrun set these for every process.
+    monkeypatch.setenv('RANK', '3')
+    monkeypatch.setenv('SLURM_PROCID', '3')
+    out, printed = predict()
+    assert len(open_predictions(out).image_ids) == 3
+    assert 'mIoU' in printed
+
+
+def test_data_root__option_goes_before_the_environment(
+    predict, shared_root, monkeypatch, tmp_path
+):
+    monkeypatch.setenv('RECYCLE_DATA', str(tmp_path / 'nowhere'))
+    out, _ = predict('--data-root', shared_root)
+    assert len(open_predictions(out).image_ids) == 3
+
+
+def test_part__of_joined_data_sets_is_one_line(
+    trained, shared_data, misuse, write_config, tmp_path
+):
+    more = """test_dataloader = dict(
+        dataset=dict(_delete_=True, type='ConcatDataset', datasets=[])
+    )\n"""
+    config = write_config(more=more, name='joined')
+    message = 'test_dataloader: its data set has no data_root .*RecycleDataset'
+    misuse(test.main, message, config, best_of(trained), '--out', tmp_path / 'p')
+
+
 def test_out__is_only_replaced_when_asked(predict, trained, misuse, run, tmp_path):
     out, _ = predict()
     arguments = (trained[0], best_of(trained), '--out')
