@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
+from mmsegmentation.processes import processes
 from mmsegmentation.runtime import (
     build_runner,
     check_checkpoint,
+    check_weights,
     find_pretrained,
     load_weights,
     read_config,
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 NEEDS = 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper'
 # What a run leaves behind that a new one would replace.
-RESULTS = ('*.pth', 'last_checkpoint', 'metrics.json')
+CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth'
+RESULTS = *CHECKPOINTS, 'last_checkpoint', 'metrics.json'
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:
@@ -37,6 +40,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
         metavar='CKPT',
         help='go on from a checkpoint; without a name, from the last one',
     )
+    add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
     add('--amp', action='store_true', help='fp16; on a CPU bf16, if it has it')
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--overwrite', action='store_true', help='replace an earlier run')
@@ -50,23 +54,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, and say where the best checkpoint is."""
     args = parse_args(argv)
     silence()
-    cfg = read_config(args.config, args.cfg_options, NEEDS)
+    cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or _default_work_dir(args)
-    work_dir = Path(cfg.work_dir)
-    if args.amp:
-        _use_mixed_precision(cfg)
-    earlier = _earlier_results(work_dir, args)
-    resumed = _choose_start(cfg, args, work_dir)
-    runner = build_runner(cfg)
-    if resumed:
-        load_weights(runner.model, resumed, cfg.load_from)
-    for path in earlier:
-        path.unlink()
-    _say_start(cfg, runner.log_dir)
-    runner.train()
-    _say_result(work_dir)
+    if cfg.get('resume') and not args.resume:
+        args.resume = cfg.get('load_from') or 'auto'
+    _choose_precision(cfg, args)
+    with processes(cfg):
+        train(cfg, args)
     return 0
+
+
+def train(cfg: 'Config', args: Namespace) -> None:
+    """Check all that the run needs, remove an earlier one if asked, and train."""
+    from mmengine.dist import barrier, is_main_process
+
+    from mmsegmentation.engine import DataOnlyHook
+
+    work_dir = Path(cfg.work_dir)
+    earlier = _earlier_results(work_dir, args)
+    content = _choose_start(cfg, args, earlier)
+    runner = build_runner(cfg)
+    runner.register_hook(DataOnlyHook())
+    if args.resume:
+        load_weights(runner.model, content, cfg.load_from)
+    elif cfg.get('load_from'):
+        check_weights(runner.model, content, cfg.load_from, new_classes=True)
+    del content  # of the size of the model and its optimiser
+    if is_main_process():
+        for path in earlier:
+            path.unlink(missing_ok=True)
+        _say_start(cfg, runner.log_dir)
+    barrier()
+    runner.train()
+    if is_main_process():
+        _say_result(work_dir)
 
 
 def _default_work_dir(args: Namespace) -> str:
@@ -86,13 +108,23 @@ def _earlier_results(work_dir: Path, args: Namespace) -> list[Path]:
     return earlier
 
 
-def _use_mixed_precision(cfg: 'Config') -> None:
+def _choose_precision(cfg: 'Config', args: Namespace) -> None:
     import torch
 
-    # MMEngine's own wrapper refuses the CPU.
-    fp16 = {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}
-    bf16 = {'type': 'Bf16OptimWrapper'}
-    cfg.optim_wrapper.update(fp16 if torch.cuda.is_available() else bf16)
+    wrapper, on_gpu = cfg.optim_wrapper, torch.cuda.is_available()
+    if args.amp and on_gpu:
+        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    elif args.amp:
+        # MMEngine's own wrapper refuses the CPU. These are its arguments.
+        for key in ('dtype', 'loss_scale', 'use_fsdp'):
+            wrapper.pop(key, None)
+        wrapper.type = 'Bf16OptimWrapper'
+    elif wrapper.get('type') == 'AmpOptimWrapper' and not on_gpu:
+        raise InputError(
+            args.config,
+            'trains in fp16 and needs a GPU',
+            'pass --amp, which on a CPU is bfloat16, or float32 where it has none',
+        )
 
 
 def _say_start(cfg: 'Config', log_dir: str) -> None:
@@ -104,20 +136,49 @@ def _say_start(cfg: 'Config', log_dir: str) -> None:
 
 
 def _choose_start(
-    cfg: 'Config', args: Namespace, work_dir: Path
-) -> dict[str, Any] | None:
-    """Set where ``cfg`` starts; return the content of a checkpoint to go on from."""
+    cfg: 'Config', args: Namespace, earlier: list[Path]
+) -> dict[str, Any]:
+    """Set where ``cfg`` starts; return the content of its checkpoint, if it has one.
+
+    Args:
+        earlier: Files that will be removed.
+    """
     if args.from_scratch:
         start_from_scratch(cfg)
     if args.resume:
-        path = args.resume if args.resume != 'auto' else _last_checkpoint(work_dir)
+        path = args.resume
+        if path == 'auto':
+            path = _last_checkpoint(Path(cfg.work_dir))
         content = check_checkpoint(path)
+        _check_state(cfg, content, path)
         start_from_scratch(cfg)
         cfg.resume, cfg.load_from = True, path
         return content
-    for path in find_pretrained(cfg):
-        check_checkpoint(path)
-    return None
+    content = {}
+    lost = {path.resolve() for path in earlier}
+    for path in find_pretrained(cfg):  # that of load_from comes last
+        if Path(path).resolve() in lost:
+            raise InputError(
+                path,
+                'the run starts from it, and --overwrite would remove it',
+                'copy it, or name another --work-dir',
+            )
+        content = check_checkpoint(path)
+    return content
+
+
+def _check_state(cfg: 'Config', content: dict[str, Any], path: str) -> None:
+    needs = {'optimizer', 'message_hub', 'meta'}
+    if cfg.get('param_scheduler'):
+        needs.add('param_schedulers')
+    lacking = sorted(needs - content.keys())
+    meta = content.get('meta')
+    if lacking or not (isinstance(meta, dict) and {'epoch', 'iter'} <= meta.keys()):
+        raise InputError(
+            path,
+            f'no run can go on from it, it has no {", ".join(lacking) or "count"}',
+            f'start a new one from it: --cfg-options load_from={path}',
+        )
 
 
 def _last_checkpoint(work_dir: Path) -> str:

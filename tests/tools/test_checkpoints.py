@@ -92,6 +92,104 @@ def test_resume__of_a_copied_run_leaves_the_original_alone(
     assert [p.name for p in work_dir.glob('best_*')] == ['best_mIoU_iter_6.pth']
 
 
+def test_resume__runs_no_text_of_the_checkpoint(
+    own_run, content, shared_data, run, tmp_path
+):
+    config, work_dir = own_run
+    # MMEngine reads a config there, as the Python that it is.
+    content['meta']['config'] = f"open({str(tmp_path / 'witness')!r}, 'w').close()\n"
+    torch.save(content, work_dir / 'iter_4.pth')
+    arguments = (config, '--work-dir', work_dir, '--resume', '--cfg-options')
+    options = ('train_cfg.max_iters=5', 'custom_hooks=[]')
+    assert run(train.main, *arguments, *options)[0] == 0
+    assert (work_dir / 'iter_5.pth').is_file()
+    assert not (tmp_path / 'witness').exists()
+
+
+def test_resume__best_checkpoint_has_weights_alone(own_run, shared_data, misuse):
+    config, work_dir = own_run
+    best = _best(own_run)
+    message = (
+        rf'{best.name}: no run can go on from it, it has no optimizer, '
+        rf'param_schedulers; .*--cfg-options load_from={best}'
+    )
+    misuse(train.main, message, config, '--work-dir', work_dir, '--resume', best)
+
+
+@pytest.mark.parametrize('lack', ['meta', 'message_hub', 'count'])
+def test_resume__checkpoint_without_all_of_a_run_is_refused(
+    trained, content, shared_data, misuse, tmp_path, lack
+):
+    if lack == 'count':
+        content['meta'].pop('iter')
+    else:
+        content.pop(lack)
+    torch.save(content, tmp_path / 'part.pth')
+    new = (trained[0], '--work-dir', tmp_path / 'w')
+    message = rf'part\.pth: no run can go on from it, it has no {lack};'
+    misuse(train.main, message, *new, '--resume', tmp_path / 'part.pth')
+    options = ('resume=True', f'load_from={tmp_path / "part.pth"}')
+    misuse(train.main, message, *new, '--cfg-options', *options)
+    assert not (tmp_path / 'w').exists()
+
+
+def test_load_from__that_does_not_fit_is_refused(
+    trained, trained_beit, shared_data, misuse, tmp_path
+):
+    new = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
+    other = _best(trained_beit)
+    message = rf'{other.name}: does not fit the model: \d+ of \d+ weights'
+    misuse(train.main, message, *new, f'load_from={other}')
+    assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_load_from__may_have_other_classes(
+    trained, shared_data, spoiled, run, tmp_path
+):
+    def other_classes(weights):
+        weights['decode_head.conv_seg.bias'] = torch.zeros(150)
+        weights['decode_head.conv_seg.weight'] = torch.zeros(150, 48, 1, 1)
+        weights.pop('auxiliary_head.conv_seg.bias')
+        weights['backbone.downsample_layers.0.0.bias'].fill_(7)
+
+    path = spoiled(other_classes)
+    arguments = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
+    options = (f'load_from={path}', 'optim_wrapper.optimizer.lr=0.0')
+    assert run(train.main, *arguments, *options)[0] == 0
+    weights = torch.load(tmp_path / 'w/iter_4.pth', weights_only=False)['state_dict']
+    assert weights['decode_head.conv_seg.bias'].shape == (11,)
+    assert (weights['backbone.downsample_layers.0.0.bias'] == 7).all()
+
+
+def test_overwrite__keeps_what_no_run_wrote(own_run, shared_data, run):
+    config, work_dir = own_run
+    shutil.copy(work_dir / 'iter_4.pth', work_dir / 'mine.pth')
+    arguments = (config, '--work-dir', work_dir, '--overwrite', '--cfg-options')
+    options = ('train_cfg.max_iters=2', f'load_from={work_dir / "mine.pth"}')
+    assert run(train.main, *arguments, *options)[0] == 0
+    assert (work_dir / 'mine.pth').is_file()
+    assert not (work_dir / 'iter_4.pth').exists()
+
+
+@pytest.mark.parametrize('key', ['load_from', 'init_cfg'])
+def test_overwrite__refuses_to_remove_what_the_run_starts_from(
+    own_run, shared_data, misuse, tmp_path, key
+):
+    config, work_dir = own_run
+    before = {path: path.read_bytes() for path in work_dir.glob('*.pth')}
+    (tmp_path / 'link.pth').symlink_to(work_dir / 'iter_4.pth')
+    if key == 'load_from':
+        options = [f'load_from={tmp_path / "link.pth"}']
+    else:
+        start = 'model.backbone.init_cfg'
+        path = work_dir / 'iter_4.pth'
+        options = [f'{start}.type=Pretrained', f'{start}.checkpoint={path}']
+    arguments = (config, '--work-dir', work_dir, '--overwrite')
+    message = r'\.pth: the run starts from it, and --overwrite would remove it'
+    misuse(train.main, message, *arguments, '--cfg-options', *options)
+    assert {path: path.read_bytes() for path in work_dir.glob('*.pth')} == before
+
+
 def test_load_from__missing_or_damaged_is_named(trained, shared_data, misuse, tmp_path):
     torn = tmp_path / 'torn.pth'
     torn.write_bytes((trained[1] / 'iter_4.pth').read_bytes()[:4000])

@@ -152,6 +152,22 @@ def test_amp__computes_in_bfloat16_and_keeps_float32(
     assert {w.dtype for w in weights.values() if w.is_floating_point()} == seen
 
 
+FP16 = "dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
+def test_fp16__without_a_gpu_is_one_line_or_with_amp_trains(
+    write_config, shared_data, run, misuse, tmp_path
+):
+    config = write_config(more=f'optim_wrapper = {FP16}\n', name='fp16')
+    arguments = (config, '--work-dir', tmp_path / 'w')
+    misuse(train.main, r'fp16 and needs a GPU; pass --amp, which on a CPU', *arguments)
+    assert not (tmp_path / 'w').exists()
+    options = ('--amp', '--cfg-options', 'train_cfg.max_iters=2')
+    assert run(train.main, *arguments, *options)[0] == 0
+    assert (tmp_path / 'w/iter_2.pth').is_file()
+
+
 def test_sync_batch_norm__becomes_plain_on_one_process(
     write_config, shared_data, run, tmp_path, trained
 ):
@@ -193,6 +209,34 @@ def test_data_root__missing_says_how_to_make_it(
     monkeypatch.setenv('RECYCLE_DATA', str(tmp_path / 'nowhere'))
     message = r'nowhere/train/images: no such folder; .*prepare_data\.py.*RECYCLE_DATA'
     misuse(train.main, message, write_config(), '--work-dir', tmp_path / 'w')
+
+
+def test_data_root__option_goes_before_the_environment(
+    write_config, shared_root, run, monkeypatch, tmp_path
+):
+    monkeypatch.setenv('RECYCLE_DATA', str(tmp_path / 'nowhere'))
+    arguments = (write_config(), '--work-dir', tmp_path / 'w')
+    options = ('--data-root', shared_root, '--cfg-options', 'train_cfg.max_iters=2')
+    assert run(train.main, *arguments, *options)[0] == 0
+    assert (tmp_path / 'w/iter_2.pth').is_file()
+
+
+def test_data_root__config_that_reads_none_says_so(
+    misuse, write_config, shared_data, tmp_path
+):
+    config = write_config(more="data_root = 'mine'\n", name='own-data')
+    arguments = ('--work-dir', tmp_path / 'w', '--data-root', shared_data)
+    misuse(train.main, 'does not read RECYCLE_DATA', config, *arguments)
+
+
+def test_launcher__without_torchrun_is_one_line(
+    misuse, write_config, shared_data, monkeypatch, tmp_path
+):
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.delenv(name, raising=False)
+    arguments = (write_config(), '--work-dir', tmp_path / 'w', '--launcher', 'pytorch')
+    misuse(train.main, 'launcher pytorch: .*RANK.*; start it with torchrun', *arguments)
+    assert not (tmp_path / 'w').exists()
 
 
 def test_pretrained__without_network_says_where_to_put_the_file(
