@@ -12,6 +12,11 @@ _train_set = dict(
         dict(type='Resize', scale=(128, 128), keep_ratio=False),
     ],
 )
+# ``utils/pseudo_label.py`` writes this part; the configs named pseudo train on both.
+_pseudo_set = dict(
+    _train_set,
+    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
+)
 train_pipeline = [
     dict(type='RandomCutMix', prob=1.0, patch_scale=(64, 64)),
     dict(type='PhotoMetricDistortion'),

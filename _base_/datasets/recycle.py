@@ -20,6 +20,11 @@ train_set = dict(
         dict(type='Resize', scale=(512, 512), keep_ratio=True),
     ],
 )
+# ``utils/pseudo_label.py`` writes this part; the configs named pseudo train on both.
+pseudo_set = dict(
+    train_set,
+    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
+)
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(512, 512), keep_ratio=True),

@@ -22,6 +22,11 @@ _train_set = dict(
         dict(type='RandomCrop', crop_size=(128, 128), cat_max_ratio=0.95),
     ],
 )
+# ``utils/pseudo_label.py`` writes this part; the configs named pseudo train on both.
+_pseudo_set = dict(
+    _train_set,
+    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
+)
 train_pipeline = [
     dict(type='CopyPaste', prob=0.3, mode='all', patch_scale_ratio=0.75),
     dict(type='PhotoMetricDistortion'),

@@ -9,19 +9,12 @@ Run:    python tools/demo.py, which names the checkpoint (--cfg-options load_fro
 
 _base_ = './upernet_beit-mini_1xb8-copypaste-500it_drawn-128x128.py'
 
-# ``utils/pseudo_label.py`` writes this part of the data root.
-_pseudo_set = dict(
-    type='RecycleDataset',
-    data_root=_base_.data_root,
-    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
-    pipeline=_base_._train_set.pipeline,
-)
 train_dataloader = dict(
     dataset=dict(
         dataset=dict(
             _delete_=True,
             type='ConcatDataset',
-            datasets=[_base_._train_set, _pseudo_set],
+            datasets=[_base_._train_set, _base_._pseudo_set],
         )
     )
 )

@@ -10,19 +10,12 @@ Result: docs/results.md
 
 _base_ = './upernet_convnext-atto_1xb8-copypaste-4000it_recycle-128x128.py'
 
-# ``utils/pseudo_label.py`` writes this part of the data root.
-_pseudo_set = dict(
-    type='RecycleDataset',
-    data_root=_base_.data_root,
-    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
-    pipeline=_base_._train_set.pipeline,
-)
 train_dataloader = dict(
     dataset=dict(
         dataset=dict(
             _delete_=True,
             type='ConcatDataset',
-            datasets=[_base_._train_set, _pseudo_set],
+            datasets=[_base_._train_set, _base_._pseudo_set],
         )
     )
 )
