@@ -1,0 +1,1 @@
+"""One module a benchmark: ``cases(options)`` yields what is measured."""
