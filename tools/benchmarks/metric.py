@@ -52,8 +52,8 @@ def _area_difference(confusion: np.ndarray, areas: tuple[torch.Tensor, ...]) -> 
     intersect, union, prediction, truth = (area.numpy() for area in areas)
     hits = np.diagonal(confusion)
     rows, columns = confusion.sum(1), confusion.sum(0)
-    pairs = (hits, intersect), (rows, truth), (columns, prediction)
-    pairs += ((rows + columns - hits, union),)
+    pairs = [(hits, intersect), (rows, truth), (columns, prediction)]
+    pairs.append((rows + columns - hits, union))
     return float(max(np.abs(a - b).max() for a, b in pairs))
 
 
