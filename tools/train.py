@@ -69,13 +69,14 @@ def train(cfg: 'Config', args: Namespace) -> None:
     """Check all that the run needs, remove an earlier one if asked, and train."""
     from mmengine.dist import barrier, is_main_process
 
-    from mmsegmentation.engine import DataOnlyHook
+    from mmsegmentation.engine import DataOnlyHook, QuietLoadHook
 
     work_dir = Path(cfg.work_dir)
     earlier = _earlier_results(work_dir, args)
     content = _choose_start(cfg, args, earlier)
     runner = build_runner(cfg)
     runner.register_hook(DataOnlyHook())
+    runner.register_hook(QuietLoadHook(), 'LOWEST')
     if args.resume:
         load_weights(runner.model, content, cfg.load_from)
     elif cfg.get('load_from'):

@@ -2,6 +2,7 @@ from mmsegmentation.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
 from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
+from mmsegmentation.engine.quiet_load_hook import QuietLoadHook
 from mmsegmentation.engine.screen_hook import ScreenHook
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     'Bf16OptimWrapper',
     'ChannelsLastHook',
     'DataOnlyHook',
+    'QuietLoadHook',
     'ScreenHook',
 ]
