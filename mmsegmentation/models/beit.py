@@ -9,17 +9,7 @@ from mmseg.registry import MODELS
 from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import brentq
 
-TABLE = 'relative_position_bias_table'
-# Of Microsoft's names: what is called otherwise here. The order matters.
-RENAMED = {
-    'blocks.': 'layers.',
-    'patch_embed.proj.': 'patch_embed.projection.',
-    '.norm': '.ln',
-    '.mlp.fc1.': '.ffn.layers.0.0.',
-    '.mlp.fc2.': '.ffn.layers.1.',
-}
-# Parts of the classifier, and what every model computes for itself.
-LEFT_OUT = ('head.', 'fc_norm.', 'norm.')
+from mmsegmentation.models.translate import TABLE, translate, unwrap
 
 
 @MODELS.register_module()
@@ -65,35 +55,43 @@ class UnilmBEiT(BEiT):
 
     def translate(self, checkpoint: dict) -> dict[str, torch.Tensor]:
         """Return a checkpoint's weights under our names and at our window size."""
-        for key in ('state_dict', 'model', 'module'):
-            checkpoint = checkpoint.get(key, checkpoint)
-        weights = {}
-        for name, value in checkpoint.items():
-            name = name.removeprefix('backbone.')
-            if name.startswith(LEFT_OUT) or name.endswith('relative_position_index'):
-                continue
-            for theirs, ours in RENAMED.items():
-                name = name.replace(theirs, ours)
-            weights[name] = self._resize(value) if name.endswith(TABLE) else value
-        return weights
+        weights = translate(unwrap(checkpoint)).weights
+        return {
+            name.removeprefix('backbone.'): resize_table(value, self.patch_shape)
+            if name.endswith(TABLE)
+            else value
+            for name, value in weights.items()
+            if name.startswith('backbone.')
+        }
 
-    def _resize(self, table: torch.Tensor) -> torch.Tensor:
-        """Fit a table of relative positions to our window, (distances, heads).
 
-        The last three rows stand for the class token.
-        """
-        height, width = (2 * side - 1 for side in self.patch_shape)
-        side = round((len(table) - 3) ** 0.5)
-        if (height, width) == (side, side):
+def resize_table(table: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
+    """Fit a table of relative positions, (distances, heads), to a window of patches.
+
+    The last three rows stand for the class token.
+
+    Raises:
+        ValueError: The table is of a window that is neither square nor as long.
+    """
+    height, width = (2 * side - 1 for side in window)
+    side = round((len(table) - 3) ** 0.5)
+    if (height, width) == (side, side):
+        return table
+    if side * side != len(table) - 3:
+        if len(table) == height * width + 3:
             return table
-        maps = table[:-3].T.reshape(-1, side, side).double().numpy()
-        rows, columns = _places(side, height), _places(side, width)
-        new_rows, new_columns = _centred(height), _centred(width)
-        resized = np.stack(
-            [RectBivariateSpline(rows, columns, m)(new_rows, new_columns) for m in maps]
+        raise ValueError(
+            f'a table of {len(table)} positions is of no square window, and not of '
+            f'{window[0]} x {window[1]} patches'
         )
-        flat = torch.from_numpy(resized.reshape(len(maps), -1).T).to(table)
-        return torch.cat([flat, table[-3:]])
+    maps = table[:-3].T.reshape(-1, side, side).double().numpy()
+    rows, columns = _places(side, height), _places(side, width)
+    new_rows, new_columns = _centred(height), _centred(width)
+    resized = np.stack(
+        [RectBivariateSpline(rows, columns, m)(new_rows, new_columns) for m in maps]
+    )
+    flat = torch.from_numpy(resized.reshape(len(maps), -1).T).to(table)
+    return torch.cat([flat, table[-3:]])
 
 
 def _centred(size: int) -> np.ndarray:
