@@ -43,10 +43,12 @@ def fit(translation: Translation, model: Any) -> Fit:
     """
     result = Fit()
     own = model.state_dict()
+    # Computed, but checkpoints have it; the same in all layers, and large: kept once.
+    indices = [value for name, value in own.items() if name.endswith(INDEX)]
     for name, value in own.items():
         given = translation.weights.get(name)
         if name.endswith(INDEX):
-            result.weights[name] = value  # computed, but a checkpoint has it
+            result.weights[name] = indices[0]
             continue
         if given is None:
             result.missing.append(name)
