@@ -129,7 +129,7 @@ def _choose_precision(cfg: 'Config', args: Namespace) -> None:
 
 
 def _say_start(cfg: 'Config', log_dir: str) -> None:
-    from mmsegmentation.engine.bf16_optim_wrapper import has_bf16
+    from mmsegmentation.precision import has_bf16
 
     print(f'log: {log_dir}', flush=True)
     if cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper' and not has_bf16():

@@ -10,8 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
-# What PyTorch calls the instructions of x86 and ARM that multiply in bfloat16.
-CPU_BF16 = ('avx512_bf16', 'amx_bf16', 'avx10_2', 'bf16', 'sve_bf16')
+from mmsegmentation.precision import has_bf16
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -39,11 +38,3 @@ class Bf16OptimWrapper(OptimWrapper):
         precision = torch.autocast(get_device(), torch.bfloat16, enabled=self.enabled)
         with super().optim_context(model), precision:
             yield
-
-
-def has_bf16() -> bool:
-    """Return whether the device multiplies in bfloat16, not by emulation."""
-    if get_device() != 'cpu':
-        return True
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in CPU_BF16)

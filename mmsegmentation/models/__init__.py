@@ -1,6 +1,17 @@
 from mmsegmentation.models.beit import UnilmBEiT
 from mmsegmentation.models.convnext import ConvNeXt
+from mmsegmentation.models.fast_encoder_decoder import FastEncoderDecoder
+from mmsegmentation.models.fast_fcn_head import FastFCNHead
+from mmsegmentation.models.fast_uper_head import FastUPerHead
 from mmsegmentation.models.focal_loss import SoftmaxFocalLoss
 from mmsegmentation.models.tta import MeanProbabilityTTA
 
-__all__ = ['ConvNeXt', 'MeanProbabilityTTA', 'SoftmaxFocalLoss', 'UnilmBEiT']
+__all__ = [
+    'ConvNeXt',
+    'FastEncoderDecoder',
+    'FastFCNHead',
+    'FastUPerHead',
+    'MeanProbabilityTTA',
+    'SoftmaxFocalLoss',
+    'UnilmBEiT',
+]

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
@@ -27,13 +26,3 @@ def test_wrapper__without_bf16_arithmetic_is_the_plain_one(monkeypatch):
     dtype, weight = step(Bf16OptimWrapper, monkeypatch, capable=False)
     assert dtype == torch.float32
     assert torch.equal(weight, step(OptimWrapper, monkeypatch)[1])
-
-
-@pytest.mark.parametrize('name', ['avx512_bf16', 'amx_bf16', 'sve_bf16'])
-def test_has_bf16__looks_at_the_processor(name, monkeypatch):
-    monkeypatch.setattr(bf16_optim_wrapper, 'get_device', lambda: 'cpu')
-    found = {'avx2': True, 'avx512_bf16': False}
-    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: found)
-    assert not bf16_optim_wrapper.has_bf16()
-    found[name] = True
-    assert bf16_optim_wrapper.has_bf16()

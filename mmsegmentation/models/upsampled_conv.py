@@ -1,0 +1,78 @@
+"""A 3x3 convolution over maps of several sizes, without enlarging them first."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmsegmentation.models.resize_matrix import interpolation_matrix
+
+
+def conv3x3_of_upsampled(
+    maps: Sequence[Tensor], weight: Tensor, align_corners: bool = False
+) -> Tensor:
+    """Convolve the first map together with the others, resized to its size.
+
+    Equal to ``conv2d(cat([maps[0], resize(maps[1]), ...], 1), weight, padding=1)``
+    with ``resize`` bilinear. Resizing and the shifts of the kernel are linear, and work
+    on rows and columns apart: so the channels are mixed at each map's own size, and the
+    result is resized and shifted by one matrix for its columns and one for its rows.
+    The concatenation never exists.
+
+    Args:
+        maps: Features, (N, C_i, H_i, W_i).
+        weight: Kernel, (C_out, sum of C_i, 3, 3).
+        align_corners: As ``torch.nn.functional.interpolate``.
+
+    Returns:
+        (N, C_out, H_0, W_0), in channels-last memory.
+    """
+    channels = [features.shape[1] for features in maps]
+    first, *others = torch.split(weight, channels, dim=1)
+    top = functional.conv2d(maps[0], first, padding=1)
+    n, c_out, height, width = top.shape
+    total = top.permute(0, 2, 3, 1).reshape(n, height, width * c_out)
+    for features, kernel in zip(maps[1:], others, strict=True):
+        rows, columns = (
+            _shifts(size, target, features, align_corners)
+            for size, target in zip(features.shape[2:], (height, width), strict=True)
+        )
+        total = _add_resized(total, features, kernel, rows, columns)
+    return total.reshape(n, height, width, c_out).permute(0, 3, 1, 2)
+
+
+def _add_resized(
+    total: Tensor, features: Tensor, kernel: Tensor, rows: Tensor, columns: Tensor
+) -> Tensor:
+    """Add one map's share to ``total``, (N, H, W * C_out).
+
+    Args:
+        rows: (3, H, H_i), as :func:`_shifts` returns them.
+        columns: The same for the width.
+    """
+    n, c_in, height, width = features.shape
+    c_out = kernel.shape[0]
+    pixels = features.permute(0, 2, 3, 1).reshape(-1, c_in)
+    across = columns.permute(1, 2, 0).flatten(1)
+    for down, weight in zip(rows, kernel.unbind(2), strict=True):
+        # One row of the kernel: its three places side by side, as more channels.
+        mixed = pixels @ weight.permute(1, 2, 0).reshape(c_in, 3 * c_out)
+        wide = across @ mixed.reshape(n * height, width * 3, c_out)
+        wide = wide.reshape(n, height, -1)
+        total = torch.baddbmm(total, down.expand(n, -1, -1), wide)
+    return total
+
+
+def _shifts(size: int, target: int, like: Tensor, align_corners: bool) -> Tensor:
+    """Return the matrices that resize ``size`` values and shift them by -1, 0 and 1.
+
+    What is shifted in from outside is zero, as a convolution pads.
+
+    Returns:
+        (3, target, size), of the dtype and on the device of ``like``.
+    """
+    resized = interpolation_matrix(size, target, like, align_corners)
+    padded = functional.pad(resized, (0, 0, 1, 1))
+    shifted = [padded[start : start + target] for start in range(3)]
+    return torch.stack(shifted).to(like.dtype)

@@ -1,0 +1,101 @@
+"""The same numbers as MMSegmentation's attention, whatever became of the weights."""
+
+import pytest
+import torch
+from mmseg.models.backbones.beit import BEiTAttention
+
+from mmsegmentation.models.biased_attention import BiasedAttention
+
+KINDS = BEiTAttention, BiasedAttention
+
+
+def pair(bias='qv_bias', window=(4, 3), **more):
+    torch.manual_seed(0)
+    stock, fused = (
+        kind(embed_dims=8, num_heads=2, window_size=window, bias=bias, **more).double()
+        for kind in KINDS
+    )
+    with torch.no_grad():
+        for parameter in stock.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    fused.load_state_dict(stock.state_dict())
+    return stock, fused
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('grad', [False, True])
+@pytest.mark.parametrize('bias', ['qv_bias', True, False])
+def test_attention__equals_stock(bias, grad, training):
+    stock, fused = (attention.train(training) for attention in pair(bias))
+    x = torch.randn(2, 13, 8).double()
+    with torch.set_grad_enabled(grad):
+        assert (fused(x) - stock(x)).abs().max() <= 1e-12
+
+
+def test_attention__gradients_equal_stock():
+    stock, fused = pair()
+    found = []
+    for attention in (stock, fused):
+        x = torch.linspace(-1, 1, 2 * 13 * 8).double().view(2, 13, 8).requires_grad_()
+        attention(x).square().sum().backward()
+        found.append([x.grad, *(p.grad for p in attention.parameters())])
+    for wanted, given in zip(*found, strict=True):
+        torch.testing.assert_close(given, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_attention__drops_out_in_training_alone():
+    stock, fused = pair(attn_drop_rate=0.5)
+    x = torch.randn(1, 13, 8).double()
+    assert not torch.equal(fused.train()(x), fused(x))
+    torch.testing.assert_close(fused.eval()(x), stock.eval()(x))
+
+
+@torch.no_grad()
+def test_attention__keeps_the_bias_between_passes():
+    _, fused = pair()
+    fused.eval()(torch.randn(1, 13, 8).double())
+    kept = fused._kept[1]
+    fused(torch.randn(1, 13, 8).double())
+    assert fused._kept[1] is kept
+    fused.train()
+    assert fused._kept is None
+
+
+@pytest.mark.parametrize('through', ['data', 'copy', 'load', 'half'])
+@torch.no_grad()
+def test_attention__notices_that_weights_changed(through):
+    stock, fused = (attention.eval() for attention in pair())
+    x = torch.randn(1, 13, 8).double()
+    fused(x)
+    table = torch.randn_like(fused.relative_position_bias_table)
+    if through == 'half':
+        stock, fused, x = stock.float(), fused.float(), x.float()
+    for attention in (stock, fused):
+        if through == 'data':  # as EMA swaps weights: no version counter tells
+            attention.relative_position_bias_table.data.copy_(table)
+        elif through == 'copy':
+            attention.relative_position_bias_table.copy_(table)
+        elif through == 'load':
+            weights = attention.state_dict() | {'relative_position_bias_table': table}
+            attention.load_state_dict(weights)
+    torch.testing.assert_close(fused(x), stock(x))
+
+
+@torch.no_grad()
+def test_attention__under_autocast_stays_near():
+    stock, fused = (attention.float().eval() for attention in pair())
+    x = torch.randn(1, 13, 8)
+    fused(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        given = fused(x)
+    assert given.dtype == torch.bfloat16
+    wanted = stock(x)
+    assert (given - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+@torch.no_grad()
+def test_attention__compiles_to_the_same():
+    _, fused = pair()
+    x = torch.randn(1, 13, 8).double()
+    compiled = torch.compile(fused.eval(), backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(x), fused(x), rtol=0, atol=1e-12)

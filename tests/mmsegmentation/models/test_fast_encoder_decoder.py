@@ -1,0 +1,161 @@
+"""The same labels as MMSegmentation's EncoderDecoder, from the same weights."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmsegmentation.models import ConvNeXt, FastEncoderDecoder, FastUPerHead
+from mmsegmentation.models import fast_encoder_decoder as module
+
+SLIDE = dict(mode='slide', crop_size=(32, 40), stride=(20, 24))
+KINDS = EncoderDecoder, FastEncoderDecoder
+HEAD = dict(
+    type='UPerHead',
+    in_channels=[8, 8],
+    in_index=[0, 1],
+    channels=8,
+    num_classes=5,
+    norm_cfg=dict(type='BN'),
+    align_corners=False,
+)
+
+
+def build(kind, test_cfg=None, head=None):
+    torch.manual_seed(0)
+    backbone = dict(
+        type='ConvNeXt',
+        arch=dict(depths=[1, 1], channels=[8, 8]),
+        out_indices=(0, 1),
+        layer_scale_init_value=1.0,
+        gap_before_final_norm=False,
+    )
+    model = kind(
+        backbone=backbone,
+        decode_head=dict(HEAD, **(head or {})),
+        train_cfg=dict(),
+        test_cfg=ConfigDict(test_cfg or dict(mode='whole')),
+    )
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def pair(test_cfg=None, **more):
+    models = [build(kind, {**(test_cfg or {'mode': 'whole'})}) for kind in KINDS]
+    models[1].test_cfg.update(keep_seg_logits=True, **more)
+    return models
+
+
+def samples(count, **meta):
+    return [SegDataSample(metainfo=dict(meta)) for _ in range(count)]
+
+
+def run(model, images, metas):
+    torch.manual_seed(1)
+    return model.predict(images, samples(len(images), **metas))
+
+
+METAS = {
+    'same size': dict(ori_shape=(64, 80), img_shape=(64, 80), pad_shape=(64, 80)),
+    'larger image': dict(ori_shape=(150, 201), img_shape=(64, 80), pad_shape=(64, 80)),
+    'smaller image': dict(ori_shape=(31, 17), img_shape=(64, 80), pad_shape=(64, 80)),
+    'padded': dict(ori_shape=(120, 100), img_shape=(60, 70), padding_size=[4, 6, 1, 3]),
+    'padded in the test': dict(
+        ori_shape=(60, 70), img_shape=(60, 70), img_padding_size=[0, 10, 0, 4]
+    ),
+    'flipped': dict(ori_shape=(100, 90), flip=True, flip_direction='horizontal'),
+    'upside down': dict(ori_shape=(64, 80), flip=True, flip_direction='vertical'),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('test_cfg', [{'mode': 'whole'}, SLIDE], ids=['whole', 'slide'])
+@pytest.mark.parametrize('meta', METAS.values(), ids=METAS)
+def test_predict__equals_stock(meta, test_cfg):
+    meta = {'img_shape': (64, 80), **meta}
+    if 'padding_size' in meta or 'img_padding_size' in meta:
+        meta['pad_shape'] = (64, 80)
+    images = torch.randn(2, 3, 64, 80)
+    stock, fast = (run(model, images, meta) for model in pair(test_cfg))
+    for wanted, given in zip(stock, fast, strict=True):
+        logits = wanted.seg_logits.data
+        assert (given.seg_logits.data - logits).abs().max() <= 1e-5 * logits.abs().max()
+        same = given.pred_sem_seg.data == wanted.pred_sem_seg.data
+        assert same.float().mean() >= 0.9999
+        probability = logits.softmax(0).amax(0)
+        off = given.confidence.data[0] / 255 - probability
+        assert off.abs().max() <= 0.5 / 255 + 1e-5
+
+
+@torch.no_grad()
+def test_predict__sends_bytes_and_no_logits():
+    _, fast = pair()
+    fast.test_cfg.pop('keep_seg_logits')
+    (sample,) = run(fast, torch.randn(1, 3, 64, 80), METAS['same size'])
+    assert sample.pred_sem_seg.data.dtype == torch.uint8
+    assert sample.confidence.data.dtype == torch.uint8
+    assert 'seg_logits' not in sample
+
+
+@torch.no_grad()
+def test_predict__without_samples_equals_stock():
+    images = torch.randn(2, 3, 64, 80)
+    stock, fast = (model.predict(images) for model in pair())
+    for wanted, given in zip(stock, fast, strict=True):
+        assert torch.equal(wanted.pred_sem_seg.data.byte(), given.pred_sem_seg.data)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('windows', [1, 3, 100])
+def test_predict__windows_together_are_windows_alone(windows):
+    images = torch.randn(1, 3, 70, 90)
+    meta = dict(ori_shape=(70, 90), img_shape=(70, 90))
+    stock, fast = (
+        run(model, images, meta)[0] for model in pair(SLIDE, windows=windows)
+    )
+    torch.testing.assert_close(
+        fast.seg_logits.data, stock.seg_logits.data, rtol=1e-4, atol=1e-4
+    )
+
+
+@torch.no_grad()
+def test_predict__binary_heads_are_left_to_mmsegmentation():
+    head = dict(num_classes=2, out_channels=1, threshold=0.4)
+    stock, fast = (build(kind, head=head) for kind in KINDS)
+    images = torch.randn(1, 3, 64, 80)
+    wanted, given = (run(m, images, METAS['larger image'])[0] for m in (stock, fast))
+    assert torch.equal(wanted.pred_sem_seg.data, given.pred_sem_seg.data)
+
+
+def test_precision__is_checked():
+    with pytest.raises(ValueError, match="got 'half'"):
+        build(FastEncoderDecoder, dict(mode='whole', precision='half'))
+
+
+@torch.no_grad()
+def test_precision__bf16_gives_nearly_the_same_labels(monkeypatch):
+    monkeypatch.setattr(module, 'precision_of', lambda name: name)
+    images = torch.randn(1, 3, 64, 80)
+    found = []
+    for precision in ('fp32', 'bf16'):
+        model = build(FastEncoderDecoder, dict(mode='whole', precision=precision))
+        found.append(run(model, images, METAS['same size'])[0])
+    labels = [sample.pred_sem_seg.data for sample in found]
+    assert (labels[0] == labels[1]).float().mean() > 0.9
+    # The rounding shows somewhere: it was bf16.
+    assert not torch.equal(*(sample.confidence.data for sample in found))
+
+
+def test_model__trains_with_labels_as_bytes():
+    model = build(FastEncoderDecoder, head=dict(type='FastUPerHead')).train()
+    assert isinstance(model.backbone, ConvNeXt)
+    assert isinstance(model.decode_head, FastUPerHead)
+    labels = torch.from_numpy(np.arange(64 * 80, dtype=np.uint8).reshape(1, 64, 80) % 5)
+    batch = [SegDataSample(gt_sem_seg=PixelData(data=labels))] * 2
+    losses = model.loss(torch.randn(2, 3, 64, 80), batch)
+    assert losses['decode.loss_ce'].isfinite()

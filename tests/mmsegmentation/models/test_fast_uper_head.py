@@ -1,0 +1,184 @@
+"""The same numbers as MMSegmentation's UPerHead, from the same weights."""
+
+import copy
+import io
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads import FCNHead, UPerHead
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmsegmentation.models import FastFCNHead, FastUPerHead
+from mmsegmentation.models.upsampled_conv import conv3x3_of_upsampled
+
+SIZES = {
+    'halving': [(16, 16), (8, 8), (4, 4), (2, 2)],
+    'odd': [(17, 13), (9, 7), (5, 4), (3, 2)],
+    'one pixel': [(8, 8), (4, 4), (2, 2), (1, 1)],
+    'two levels': [(12, 20), (5, 9)],
+    'six levels': [(16, 16), (16, 16), (8, 8), (8, 8), (4, 4), (2, 2)],
+    'one level': [(9, 9)],
+}
+
+
+def build(head, levels=4, **more):
+    torch.manual_seed(0)
+    arguments = dict(
+        in_channels=[4 + 2 * i for i in range(levels)],
+        in_index=list(range(levels)),
+        channels=6,
+        num_classes=5,
+        norm_cfg=dict(type='BN'),
+        align_corners=False,
+        dropout_ratio=0.0,
+    )
+    return head(**(arguments | more))
+
+
+def pair(levels=4, **more):
+    """Return the stock head and ours with its weights, in float64."""
+    stock, fast = (build(head, levels, **more).double() for head in HEADS)
+    fast.load_state_dict(stock.state_dict())
+    return stock, fast
+
+
+HEADS = UPerHead, FastUPerHead
+
+
+def maps_of(sizes, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    return [
+        torch.randn(2, 4 + 2 * i, *size, generator=generator, dtype=dtype)
+        for i, size in enumerate(sizes)
+    ]
+
+
+@pytest.mark.filterwarnings('ignore:When align_corners')
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize('training', [False, True])
+def test_head__equals_stock(sizes, align_corners, training):
+    stock, fast = pair(len(sizes), align_corners=align_corners)
+    maps = maps_of(sizes)
+    wanted, given = (head.train(training)(maps) for head in (stock, fast))
+    assert (wanted - given).abs().max() <= 1e-12
+    assert torch.equal(wanted.argmax(1), given.argmax(1))
+
+
+def test_head__gradients_equal_stock():
+    stock, fast = pair()
+    found = []
+    for head in (stock, fast):
+        maps = [features.requires_grad_() for features in maps_of(SIZES['odd'])]
+        head.train()(maps).square().sum().backward()
+        tensors = [*maps, *head.parameters()]
+        found.append([tensor.grad for tensor in tensors])
+    for wanted, given in zip(*found, strict=True):
+        torch.testing.assert_close(given, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_head__without_norm_or_activation_is_refused_or_equal():
+    with pytest.raises(ValueError, match='use UPerHead'):
+        build(FastUPerHead, norm_cfg=None)
+    stock, fast = pair(act_cfg=None)
+    maps = maps_of(SIZES['halving'])
+    torch.testing.assert_close(fast(maps), stock(maps), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('conv_cfg', [dict(type='Conv2dAdaptivePadding')])
+def test_head__other_convolutions_are_refused(conv_cfg):
+    with pytest.raises(ValueError, match='plain Conv2d'):
+        build(FastUPerHead, conv_cfg=conv_cfg)
+
+
+def test_head__channels_last_gives_the_same():
+    _, fast = pair()
+    maps = maps_of(SIZES['odd'])
+    last = [features.to(memory_format=torch.channels_last) for features in maps]
+    moved = copy.deepcopy(fast).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(moved(last), fast(maps), rtol=0, atol=1e-12)
+
+
+def test_head__under_autocast_stays_near():
+    stock, fast = (head.float().eval() for head in pair())
+    maps = maps_of(SIZES['halving'], torch.float32)
+    with torch.autocast('cpu', torch.bfloat16):
+        given = fast(maps)
+    wanted = stock(maps)
+    assert given.dtype == torch.bfloat16
+    assert (given - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+@pytest.mark.slow
+def test_head__compiles_to_the_same():
+    _, fast = pair()
+    maps = maps_of(SIZES['halving'])
+    wanted = fast.eval()(maps)
+    torch.testing.assert_close(
+        torch.compile(fast, backend='eager', fullgraph=True)(maps),
+        wanted,
+        rtol=0,
+        atol=1e-12,
+    )
+
+
+@pytest.mark.filterwarnings('ignore:The given buffer is not writable')
+def test_head__exports_to_the_same():
+    _, fast = pair()
+    maps = tuple(maps_of(SIZES['halving']))
+    program = torch.export.export(fast.eval(), (maps,))
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    buffer.seek(0)
+    again = torch.export.load(buffer).module()
+    torch.testing.assert_close(again(maps), fast(maps), rtol=0, atol=1e-12)
+
+
+def test_conv__takes_larger_maps_too():
+    maps = [torch.randn(1, 2, *size).double() for size in ((4, 5), (7, 3))]
+    weight = torch.randn(3, 4, 3, 3).double()
+    resized = nn.functional.interpolate(maps[1], (4, 5), mode='bilinear')
+    wanted = nn.functional.conv2d(torch.cat([maps[0], resized], 1), weight, padding=1)
+    given = conv3x3_of_upsampled(maps, weight)
+    torch.testing.assert_close(given, wanted, rtol=0, atol=1e-12)
+
+
+def samples_of(labels):
+    return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+
+
+@pytest.mark.parametrize('heads', [HEADS, (FCNHead, FastFCNHead)])
+@pytest.mark.parametrize(
+    'losses',
+    [
+        dict(type='CrossEntropyLoss', loss_weight=0.4),
+        [dict(type='CrossEntropyLoss'), dict(type='DiceLoss')],
+        [dict(type='CrossEntropyLoss', loss_weight=w) for w in (0.1, 0.9)],
+    ],
+)
+@pytest.mark.parametrize('ignored', [0.0, 0.3, 1.0])
+def test_loss__equals_stock(heads, losses, ignored):
+    more = {} if heads == HEADS else dict(in_channels=4, in_index=0)
+    stock, fast = (build(head, loss_decode=losses, **more) for head in heads)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 7, 6, generator=generator)
+    labels = torch.randint(0, 5, (2, 28, 24), generator=generator)
+    labels[torch.rand(labels.shape, generator=generator) < ignored] = 255
+    wanted = stock.loss_by_feat(logits, samples_of(labels))
+    given = fast.loss_by_feat(logits, samples_of(labels.to(torch.uint8)))
+    assert given.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(given[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings('ignore:.*build_pixel_sampler')
+def test_loss__with_a_pixel_sampler_equals_stock():
+    sampler = dict(type='OHEMPixelSampler', thresh=0.7, min_kept=20)
+    stock, fast = (build(head, sampler=sampler) for head in HEADS)
+    logits, labels = torch.randn(2, 5, 7, 6), torch.randint(0, 5, (2, 28, 24))
+    wanted, given = (
+        head.loss_by_feat(logits, samples_of(labels)) for head in (stock, fast)
+    )
+    torch.testing.assert_close(given, wanted)
