@@ -31,7 +31,10 @@ def processes(cfg: 'Config') -> Iterator[None]:
     try:
         _join(cfg)
         yield
-        # Not after a failure: the others may never come to the end.
+        # Neither after a failure: the others may never come to the end. While this one
+        # waits, gloo's threads let go of its last tensors: once the interpreter ends,
+        # they cannot, and abort the process.
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
     finally:
         signal.signal(signal.SIGTERM, before)
