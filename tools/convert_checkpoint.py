@@ -54,14 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_existing(args.out, args.overwrite)
     if args.out.resolve() == args.source.resolve():
         raise InputError(args.out, 'is the source', 'name another file for --out')
-    cfg = read_config(args.config, args.cfg_options, ['model'])
-    translation = read_source(args.source)
-    model = build_model(cfg, args.config)
-    result = fit_backbone(translation, model, args)
-    weights = result.weights
-    if args.backbone_only:
-        weights = _of_backbone(weights)
-    write(args, weights)
+    from rich.console import Console
+
+    # Reading and building take seconds; shown on a terminal alone.
+    with Console(stderr=True).status(f'converting {args.source} ...'):
+        cfg = read_config(args.config, args.cfg_options, ['model'])
+        translation = read_source(args.source)
+        model = build_model(cfg, args.config)
+        result = fit_backbone(translation, model, args)
+        weights = result.weights
+        if args.backbone_only:
+            weights = _of_backbone(weights)
+        write(args, weights)
     for line in report(result, translation, args.backbone_only):
         print(line)
     print(f'written: {args.out}, {len(weights)} weights')
