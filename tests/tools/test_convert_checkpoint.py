@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmsegmentation.runtime import check_checkpoint, load_weights
-from tools import convert_checkpoint, test, train
+from tools import convert_checkpoint
 
 DEPTHS, CHANNELS = (1, 1, 2, 1), (8, 12, 16, 20)
 CONVNEXT = dict(
@@ -390,27 +390,3 @@ def test_head__of_another_width_is_left_out_whole(convert):
         'backbone',
         'auxiliary_head',
     }
-
-
-def test_commands__take_what_is_written(trained, shared_data, run, tmp_path):
-    config, work_dir = trained
-    weights = written(next(work_dir.glob('best_*.pth')))
-    names = {'depthwise_conv': 'dwconv', 'pointwise_conv': 'pwconv'}
-    source = {
-        re.sub('|'.join(names), lambda m: names[m[0]], k): v for k, v in weights.items()
-    }
-    source['backbone.downsample_layers.0.0.bias'].fill_(7)
-    torch.save({'model': source}, tmp_path / 'source.pth')
-    ours = tmp_path / 'ours.pth'
-    arguments = (tmp_path / 'source.pth', '--config', config, '--out', ours)
-    assert run(convert_checkpoint.main, *arguments)[0] == 0
-    assert run(test.main, config, ours, '--out', tmp_path / 'p')[0] == 0
-    start = 'model.backbone.init_cfg'
-    options = [f'{start}.type=Pretrained', f'{start}.checkpoint={ours}']
-    options += [f'{start}.prefix=backbone.', 'optim_wrapper.optimizer.lr=0.0']
-    arguments = (config, '--work-dir', tmp_path / 'w', '--cfg-options')
-    assert run(train.main, *arguments, *options, 'train_cfg.max_iters=1')[0] == 0
-    begun = check_checkpoint(str(tmp_path / 'w/iter_1.pth'))['state_dict']
-    for name, value in written(ours).items():
-        if name.startswith('backbone.'):
-            close(begun[name], value)
