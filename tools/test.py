@@ -149,6 +149,9 @@ def predict(
             'probs': args.probs,
         }
     ] + [{'type': 'ExactIoUMetric'}] * labelled
+    if args.probs and not args.tta:  # our segmentor keeps no logits unasked
+        cfg.model.test_cfg = {**(cfg.model.get('test_cfg') or {})}
+        cfg.model.test_cfg.keep_seg_logits = True
     with TemporaryDirectory() as cfg.work_dir:
         runner = _test_runner(cfg)
         load_weights(runner.model, content, args.checkpoint)

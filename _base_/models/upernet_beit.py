@@ -12,10 +12,10 @@ data_preprocessor = dict(
     seg_pad_val=255,
 )
 model = dict(
-    type='EncoderDecoder',
+    type='FastEncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
-        type='BEiT',
+        type='FastBEiT',
         img_size=(640, 640),
         patch_size=16,
         in_channels=3,
@@ -34,7 +34,7 @@ model = dict(
     ),
     neck=dict(type='Feature2Pyramid', embed_dim=768, rescales=[4, 2, 1, 0.5]),
     decode_head=dict(
-        type='UPerHead',
+        type='FastUPerHead',
         in_channels=[768, 768, 768, 768],
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
@@ -46,7 +46,7 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0),
     ),
     auxiliary_head=dict(
-        type='FCNHead',
+        type='FastFCNHead',
         in_channels=768,
         in_index=2,
         channels=256,

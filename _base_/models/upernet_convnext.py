@@ -12,7 +12,7 @@ data_preprocessor = dict(
     seg_pad_val=255,
 )
 model = dict(
-    type='EncoderDecoder',
+    type='FastEncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='ConvNeXt',
@@ -23,7 +23,7 @@ model = dict(
         gap_before_final_norm=False,
     ),
     decode_head=dict(
-        type='UPerHead',
+        type='FastUPerHead',
         in_channels=[96, 192, 384, 768],
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
@@ -35,7 +35,7 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0),
     ),
     auxiliary_head=dict(
-        type='FCNHead',
+        type='FastFCNHead',
         in_channels=384,
         in_index=2,
         channels=256,

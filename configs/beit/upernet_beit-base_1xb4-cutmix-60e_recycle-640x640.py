@@ -20,7 +20,6 @@ checkpoint_file = (
 )
 model = dict(
     backbone=dict(
-        type='UnilmBEiT',
         init_cfg=dict(type='Pretrained', checkpoint=checkpoint_file),
     ),
 )

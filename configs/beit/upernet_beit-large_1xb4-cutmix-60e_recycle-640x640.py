@@ -20,7 +20,6 @@ checkpoint_file = (
 )
 model = dict(
     backbone=dict(
-        type='UnilmBEiT',
         embed_dims=1024,
         num_layers=24,
         num_heads=16,

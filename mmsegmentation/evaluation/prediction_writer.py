@@ -48,7 +48,7 @@ class PredictionWriter(BaseMetric):
                 self.out_dir,
                 image_id,
                 label_map.cpu().numpy(),
-                _confidence(sample['seg_logits']['data']),
+                _confidence(sample),
             )
             if self.probs:
                 probs = _probs(sample['seg_logits']['data'])
@@ -60,9 +60,11 @@ class PredictionWriter(BaseMetric):
         return {}
 
 
-def _confidence(seg_logits: torch.Tensor) -> np.ndarray:
+def _confidence(sample: dict) -> np.ndarray:
+    if 'confidence' in sample:  # of FastEncoderDecoder
+        return sample['confidence']['data'].squeeze(0).cpu().numpy()
     # The winner's softmax is exp(max - logsumexp): one map instead of one per class.
-    logits = seg_logits.float()
+    logits = sample['seg_logits']['data'].float()
     winner = (logits.amax(0) - logits.logsumexp(0)).exp()
     return (winner * 255).round().to(torch.uint8).cpu().numpy()
 

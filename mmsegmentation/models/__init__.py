@@ -1,5 +1,5 @@
-from mmsegmentation.models.beit import UnilmBEiT
 from mmsegmentation.models.convnext import ConvNeXt
+from mmsegmentation.models.fast_beit import FastBEiT
 from mmsegmentation.models.fast_encoder_decoder import FastEncoderDecoder
 from mmsegmentation.models.fast_fcn_head import FastFCNHead
 from mmsegmentation.models.fast_uper_head import FastUPerHead
@@ -8,10 +8,10 @@ from mmsegmentation.models.tta import MeanProbabilityTTA
 
 __all__ = [
     'ConvNeXt',
+    'FastBEiT',
     'FastEncoderDecoder',
     'FastFCNHead',
     'FastUPerHead',
     'MeanProbabilityTTA',
     'SoftmaxFocalLoss',
-    'UnilmBEiT',
 ]

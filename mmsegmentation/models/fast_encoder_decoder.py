@@ -36,7 +36,9 @@ class FastEncoderDecoder(EncoderDecoder):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.precision = precision_of((self.test_cfg or {}).get('precision', 'fp32'))
+        cfg = self.test_cfg or {}
+        self.precision = precision_of(cfg.get('precision', 'fp32'))
+        self.keep_seg_logits = cfg.get('keep_seg_logits', False)
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
@@ -132,7 +134,7 @@ class FastEncoderDecoder(EncoderDecoder):
 
     def _decide(self, sample: SegDataSample, logits: Tensor) -> None:
         """Put labels and confidence into a sample."""
-        if (self.test_cfg or {}).get('keep_seg_logits'):
+        if self.keep_seg_logits:
             sample.set_data({'seg_logits': PixelData(data=logits)})
         # A maximum with its place; argmax alone is several times slower on a CPU.
         highest, labels = logits.max(dim=0, keepdim=True)

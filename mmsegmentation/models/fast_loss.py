@@ -42,7 +42,7 @@ class FastLossHead(BaseDecodeHead):
                 weight=seg_weight,
                 ignore_index=self.ignore_index,
             )
-            name = part.loss_name
+            name = str(part.loss_name)
             losses[name] = losses[name] + value if name in losses else value
         losses['acc_seg'] = self._accuracy(seg_logits, seg_label)
         return losses

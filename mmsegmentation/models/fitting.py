@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from mmsegmentation.models.beit import resize_table
+from mmsegmentation.models.fast_beit import resize_table
 from mmsegmentation.models.names import ABSOLUTE_POSITIONS
 from mmsegmentation.models.translate import INDEX, TABLE, Translation, Weights
 

@@ -1,10 +1,13 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+
+from mmsegmentation.models.fast_encoder_decoder import FastEncoderDecoder
 
 
 @MODELS.register_module()
@@ -15,6 +18,11 @@ class MeanProbabilityTTA(BaseTTAModel):
     kept as well (as their logarithm, in ``seg_logits``), so that a confidence can be
     written.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self.module, FastEncoderDecoder):
+            self.module.keep_seg_logits = True  # they are averaged here
 
     def merge_preds(
         self, data_samples_list: Sequence[Sequence[SegDataSample]]

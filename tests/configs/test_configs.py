@@ -404,7 +404,7 @@ def check_what_both_share(cfg: Config) -> None:
     assert cfg.train_dataloader.batch_size == 4
     assert cfg.train_dataloader.drop_last
     assert cfg.model.decode_head.loss_decode.type == 'CrossEntropyLoss'
-    assert cfg.model.auxiliary_head.type == 'FCNHead'
+    assert cfg.model.auxiliary_head.type == 'FastFCNHead'
     assert cfg.model.auxiliary_head.in_index == 2
     assert cfg.model.auxiliary_head.loss_decode.loss_weight == 0.4
     steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]

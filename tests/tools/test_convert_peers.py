@@ -26,7 +26,7 @@ CONVNEXT = dict(
 )
 GRN = dict(use_grn=True, layer_scale_init_value=0.0)
 BEIT = dict(
-    type='UnilmBEiT',
+    type='FastBEiT',
     img_size=(24, 24),
     patch_size=4,
     embed_dims=16,

@@ -240,7 +240,7 @@ def test_our_checkpoint__of_the_beit_gives_stock_the_same_labels(
     stock_config, write_config, shared_data, tmp_path
 ):
     # The class of the large configs, which is ours; stock has its own BEiT.
-    more = "model = dict(backbone=dict(type='UnilmBEiT'))\n"
+    more = "model = dict(backbone=dict(type='FastBEiT'))\n"
     config = write_config(OURS['beit'], more, 'unilm')
     train.main([config, '--work-dir', str(tmp_path / 'work')])
     checkpoint = tmp_path / 'work/iter_4.pth'
@@ -264,7 +264,7 @@ def test_stock_checkpoint__of_a_beit_gives_us_the_same_labels(
 ):
     theirs, work_dir = stock_config('beit', ours=False), tmp_path / 'work'
     stock(STOCK / 'tools/train.py', theirs, '--work-dir', work_dir)
-    more = "model = dict(backbone=dict(type='UnilmBEiT'))\n"
+    more = "model = dict(backbone=dict(type='FastBEiT'))\n"
     config = write_config(OURS['beit'], more, 'unilm')
     predict_both(theirs, config, work_dir / 'iter_1.pth', shared_data, tmp_path)
 

@@ -46,9 +46,8 @@ def build(kind, test_cfg=None, head=None):
 
 
 def pair(test_cfg=None, **more):
-    models = [build(kind, {**(test_cfg or {'mode': 'whole'})}) for kind in KINDS]
-    models[1].test_cfg.update(keep_seg_logits=True, **more)
-    return models
+    test_cfg = {'mode': 'whole', 'keep_seg_logits': True, **(test_cfg or {}), **more}
+    return [build(kind, test_cfg) for kind in KINDS]
 
 
 def samples(count, **meta):
@@ -94,8 +93,7 @@ def test_predict__equals_stock(meta, test_cfg):
 
 @torch.no_grad()
 def test_predict__sends_bytes_and_no_logits():
-    _, fast = pair()
-    fast.test_cfg.pop('keep_seg_logits')
+    _, fast = pair(keep_seg_logits=False)
     (sample,) = run(fast, torch.randn(1, 3, 64, 80), METAS['same size'])
     assert sample.pred_sem_seg.data.dtype == torch.uint8
     assert sample.confidence.data.dtype == torch.uint8

@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmseg.models.backbones import BEiT
 
-from mmsegmentation.models import UnilmBEiT
-from mmsegmentation.models.beit import _places
+from mmsegmentation.models import FastBEiT
+from mmsegmentation.models.fast_beit import _places
 
 SMALL = dict(
     patch_size=4,
@@ -49,10 +49,10 @@ def source() -> BEiT:
     return model
 
 
-def test_unilm_beit__loads_microsofts_file(tmp_path, source: BEiT) -> None:
+def test_beit__loads_microsofts_file(tmp_path, source: BEiT) -> None:
     path = write_microsofts_file(tmp_path / 'beit.pth', source)
     init_cfg = dict(type='Pretrained', checkpoint=path)
-    model = UnilmBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
+    model = FastBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
     model.init_weights()
     model.eval()
     image = torch.rand(1, 3, 28, 28)
@@ -60,7 +60,7 @@ def test_unilm_beit__loads_microsofts_file(tmp_path, source: BEiT) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-def test_unilm_beit__starts_from_a_stock_checkpoint_of_a_whole_model(
+def test_beit__starts_from_a_stock_checkpoint_of_a_whole_model(
     tmp_path, source: BEiT
 ) -> None:
     """What MMSegmentation saves: its own names, a prefix, and the heads beside."""
@@ -69,7 +69,7 @@ def test_unilm_beit__starts_from_a_stock_checkpoint_of_a_whole_model(
     path = tmp_path / 'iter_1.pth'
     torch.save({'meta': {}, 'state_dict': weights}, path)
     init_cfg = dict(type='Pretrained', checkpoint=str(path))
-    model = UnilmBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
+    model = FastBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
     model.init_weights()
     model.eval()
     assert model.state_dict().keys() == source.state_dict().keys()
@@ -78,12 +78,12 @@ def test_unilm_beit__starts_from_a_stock_checkpoint_of_a_whole_model(
         torch.testing.assert_close(mine, theirs)
 
 
-def test_unilm_beit__resizes_the_table_and_keeps_the_class_tokens(
+def test_beit__resizes_the_table_and_keeps_the_class_tokens(
     tmp_path, source: BEiT
 ) -> None:
     path = write_microsofts_file(tmp_path / 'beit.pth', source)
     init_cfg = dict(type='Pretrained', checkpoint=path)
-    model = UnilmBEiT(img_size=80, init_cfg=init_cfg, **SMALL)
+    model = FastBEiT(img_size=80, init_cfg=init_cfg, **SMALL)
     model.init_weights()
     old = source.layers[0].attn.relative_position_bias_table
     new = model.layers[0].attn.relative_position_bias_table
@@ -106,16 +106,16 @@ def test_places__reach_the_ends_and_start_with_one(old: int, new: int) -> None:
     np.testing.assert_allclose(places[[0, -1]], [-(new // 2), new // 2])
 
 
-def test_unilm_beit__refuses_a_file_that_does_not_fit(tmp_path, source: BEiT) -> None:
+def test_beit__refuses_a_file_that_does_not_fit(tmp_path, source: BEiT) -> None:
     torch.save({'model': {'some.other': torch.zeros(1)}}, tmp_path / 'other.pth')
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'other.pth'))
-    model = UnilmBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
+    model = FastBEiT(img_size=28, init_cfg=init_cfg, **SMALL)
     with pytest.raises(ValueError, match=r'does not fit this BEiT: \d+ of \d+ '):
         model.init_weights()
 
 
-def test_unilm_beit__starts_from_scratch_without_a_file() -> None:
+def test_beit__starts_from_scratch_without_a_file() -> None:
     torch.manual_seed(0)
-    model = UnilmBEiT(img_size=28, **SMALL)
+    model = FastBEiT(img_size=28, **SMALL)
     model.init_weights()
     assert 0.01 < model.layers[0].attn.qkv.weight.std() < 0.03

@@ -14,7 +14,7 @@ from mmsegmentation.models.translate import TABLE, translate, unwrap
 
 
 @MODELS.register_module()
-class UnilmBEiT(BEiT):
+class FastBEiT(BEiT):
     """MMSegmentation's BEiT, faster, which also loads Microsoft's files as they are.
 
     Attention is PyTorch's fused one (:class:`BiasedAttention`), with the same numbers
