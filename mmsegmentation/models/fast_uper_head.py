@@ -23,7 +23,7 @@ class FastUPerHead(FastLossHead, UPerHead):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        for module in (self.bottleneck, self.fpn_bottleneck):
+        for module in (self.bottleneck, self.fpn_bottleneck, *self.fpn_convs):
             if type(module.conv) is not nn.Conv2d or module.conv.bias is not None:
                 raise ValueError(
                     f'FastUPerHead needs norm_cfg and a plain Conv2d, got {module}; '

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmsegmentation.models.resize_matrix import interpolation_matrix
+from mmsegmentation.models.winograd import conv3x3
 
 
 def conv3x3_of_upsampled(
@@ -30,7 +31,7 @@ def conv3x3_of_upsampled(
     """
     channels = [features.shape[1] for features in maps]
     first, *others = torch.split(weight, channels, dim=1)
-    top = functional.conv2d(maps[0], first, padding=1)
+    top = conv3x3(maps[0], first)
     n, c_out, height, width = top.shape
     total = top.permute(0, 2, 3, 1).reshape(n, height, width * c_out)
     for features, kernel in zip(maps[1:], others, strict=True):
@@ -53,15 +54,13 @@ def _add_resized(
     """
     n, c_in, height, width = features.shape
     c_out = kernel.shape[0]
-    pixels = features.permute(0, 2, 3, 1).reshape(-1, c_in)
+    pixels = features.permute(0, 2, 3, 1).reshape(n, 1, height * width, c_in)
+    # Per row of the kernel, its three places side by side, as more channels.
+    mixed = pixels @ kernel.permute(2, 1, 3, 0).reshape(3, c_in, 3 * c_out)
     across = columns.permute(1, 2, 0).flatten(1)
-    for down, weight in zip(rows, kernel.unbind(2), strict=True):
-        # One row of the kernel: its three places side by side, as more channels.
-        mixed = pixels @ weight.permute(1, 2, 0).reshape(c_in, 3 * c_out)
-        wide = across @ mixed.reshape(n * height, width * 3, c_out)
-        wide = wide.reshape(n, height, -1)
-        total = torch.baddbmm(total, down.expand(n, -1, -1), wide)
-    return total
+    wide = across @ mixed.reshape(-1, width * 3, c_out)
+    down = rows.permute(1, 0, 2).flatten(1).expand(n, -1, -1)
+    return total.baddbmm_(down, wide.reshape(n, 3 * height, -1))
 
 
 def _shifts(size: int, target: int, like: Tensor, align_corners: bool) -> Tensor:
