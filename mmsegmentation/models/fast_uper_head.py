@@ -51,7 +51,8 @@ class FastUPerHead(FastLossHead, UPerHead):
                 align_corners=self.align_corners,
             )
         outputs = [
-            conv(features) for conv, features in zip(self.fpn_convs, maps, strict=False)
+            self._convolve(conv, [features])
+            for conv, features in zip(self.fpn_convs, maps, strict=False)
         ]
         return self._convolve(self.fpn_bottleneck, [*outputs, maps[-1]])
 

@@ -34,7 +34,7 @@ TO_OUTPUT = (
 # Below, the transforms cost more than they save.
 LEAST_SIZE, LEAST_CHANNELS = 24, 64
 # Tiles that are worked on together: their three forms stay in the cache.
-TILES = 512
+TILES = 256
 
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:

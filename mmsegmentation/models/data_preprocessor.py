@@ -1,0 +1,66 @@
+from typing import Any
+
+import torch
+from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS
+from torch import Tensor
+
+
+@MODELS.register_module()
+class FastSegDataPreProcessor(SegDataPreProcessor):
+    """MMSegmentation's preprocessor for a batch of bytes, normalised all at once.
+
+    Images and labels come to the device as uint8. There the images are stacked, their
+    channels are turned, and the whole batch is normalised; labels become int64, which
+    the losses ask for. Bit for bit MMSegmentation's values: the padding is laid after
+    the normalisation, with ``pad_val`` itself. Images of another kind, and batches
+    that its fast way does not know, take MMSegmentation's way.
+
+    Args: as MMSegmentation's ``SegDataPreProcessor``.
+    """
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """Return ``inputs``, (N, C, H, W) float32, and ``data_samples``."""
+        data = self.cast_data(data)
+        samples = data.get('data_samples')
+        for sample in samples or []:
+            if 'gt_sem_seg' in sample:
+                label = sample.gt_sem_seg
+                label.set_data({'data': label.data.long()})
+        images = data['inputs']
+        if not self._is_plain(images, samples, training):
+            return super().forward(data, training)
+        batch = self._normalise(torch.stack(tuple(images)))
+        if training:
+            for image, sample in zip(images, samples, strict=True):
+                shape = image.shape[-2:]
+                padded = sample.gt_sem_seg.shape if 'gt_sem_seg' in sample else None
+                sample.set_metainfo(
+                    dict(img_shape=shape, pad_shape=padded, padding_size=(0, 0, 0, 0))
+                )
+        return {'inputs': batch, 'data_samples': samples}
+
+    def _is_plain(self, images: Any, samples: Any, training: bool) -> bool:
+        """Whether all images are bytes of one size that needs no padding."""
+        shapes = {(i.dtype, i.shape) for i in images if isinstance(i, Tensor)}
+        if len(shapes) != 1 or not all(isinstance(i, Tensor) for i in images):
+            return False
+        ((dtype, shape),) = shapes
+        if dtype != torch.uint8 or len(shape) != 3 or not self._enable_normalize:
+            return False
+        if not training:
+            return not self.test_cfg
+        if not samples or self.batch_augments is not None:
+            return False
+        if (self.size is None) == (self.size_divisor is None):
+            return False
+        if any(not {'gt_sem_seg'} >= set(sample.keys()) for sample in samples):
+            return False
+        if self.size is not None:
+            return shape[-2] >= self.size[-2] and shape[-1] >= self.size[-1]
+        return not any(side % self.size_divisor for side in shape[-2:])
+
+    def _normalise(self, batch: Tensor) -> Tensor:
+        if self._channel_conversion and batch.shape[1] == 3:
+            batch = batch.flip(1)
+        return torch.sub(batch, self.mean).div_(self.std)
