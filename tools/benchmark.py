@@ -28,7 +28,7 @@ FOLDER = Path(__file__).with_name('benchmarks')
 NAMES = sorted(
     path.stem.replace('_', '-')
     for path in FOLDER.glob('[a-z]*.py')
-    if path.stem != 'case'
+    if path.stem not in ('case', 'networks')
 )
 PEERS = 'torch', 'numpy', 'opencv-python', 'onedl-mmsegmentation', 'albumentations'
 # Seconds that both sides of a case may take together, beside the least number of runs.
@@ -59,8 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence()
     with quiet():
         import torch
+        from mmseg.utils import register_all_modules
 
-        importlib.import_module('mmseg')
+        register_all_modules()
+        for part in ('datasets', 'engine', 'evaluation', 'models'):
+            importlib.import_module(f'mmsegmentation.{part}')
     torch.set_num_threads(args.threads)
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise InputError('--device cuda', 'no GPU can be used', 'leave it out')
@@ -135,11 +138,10 @@ def measure(case: 'Case', args: Namespace) -> dict[str, Any]:
     theirs, their_warm_up = _timed(case.theirs, args.device)
     difference = case.difference(ours, theirs)
     del ours, theirs
-    runs = args.runs or _runs(our_warm_up + their_warm_up, args.quick)
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(runs):
-        for side, own in zip((case.ours, case.theirs), times, strict=True):
-            own.append(_timed(side, args.device)[1])
+    if case.once:
+        times: tuple[list[float], list[float]] = [our_warm_up], [their_warm_up]
+    else:
+        times = _take_turns(case, our_warm_up + their_warm_up, args)
     ours_s, peer_s = map(median, times)
     return {
         'case': case.name,
@@ -152,8 +154,19 @@ def measure(case: 'Case', args: Namespace) -> dict[str, Any]:
         'difference': difference,
         'difference_of': case.unit,
         'same': difference <= case.limit,
-        'runs': runs,
+        'runs': len(times[0]),
     }
+
+
+def _take_turns(
+    case: 'Case', seconds: float, args: Namespace
+) -> tuple[list[float], list[float]]:
+    """Return the times of both sides; ``seconds`` is what one turn of both takes."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(args.runs or _runs(seconds, args.quick)):
+        for side, own in zip((case.ours, case.theirs), times, strict=True):
+            own.append(_timed(side, args.device)[1])
+    return times
 
 
 def _runs(seconds: float, quick: bool) -> int:

@@ -49,7 +49,9 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
         weight: (C_out, C, 3, 3).
     """
     if _pays(x, weight):
-        return _Winograd.apply(x, weight)
+        height, width = x.shape[2:]
+        result = _Winograd.apply(x, weight)
+        return result[:, :height, :width].permute(0, 3, 1, 2)
     return functional.conv2d(x, weight, padding=1)
 
 
@@ -66,6 +68,11 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
 
 
 class _Winograd(torch.autograd.Function):
+    """The convolution with its result as whole tiles, (N, 4 rows, 4 columns, C_out).
+
+    No view leaves it: PyTorch could not add to that in place.
+    """
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -75,9 +82,12 @@ class _Winograd(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
+        height, width = x.shape[2:]
+        grad = grad[:, :height, :width].permute(0, 3, 1, 2)
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            grad_x = _convolve(grad, weight.flip(2, 3).transpose(0, 1))
+            tiles = _convolve(grad, weight.flip(2, 3).transpose(0, 1))
+            grad_x = tiles[:, :height, :width].permute(0, 3, 1, 2)
         if ctx.needs_input_grad[1]:
             grad_weight = torch.nn.grad.conv2d_weight(x, weight.shape, grad, padding=1)
         return grad_x, grad_weight
@@ -95,7 +105,8 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     kernel = (from_kernel @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(
         TILE * TILE, c_in, c_out
     )
-    result = x.new_empty((n, rows, OUT, columns, OUT, c_out))
+    result = x.new_empty((n, rows * OUT, columns * OUT, c_out))
+    places = result.view(n, rows, OUT, columns, OUT, c_out)
     step = max(1, TILES // columns)
     for image in range(n):
         for start in range(0, rows, step):
@@ -107,9 +118,8 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
             values = (to_output @ mixed.view(TILE * TILE, -1)).view(
                 OUT, OUT, stop - start, columns, c_out
             )
-            result[image, start:stop] = values.permute(2, 0, 3, 1, 4)
-    result = result.view(n, rows * OUT, columns * OUT, c_out)[:, :height, :width]
-    return result.permute(0, 3, 1, 2)
+            places[image, start:stop] = values.permute(2, 0, 3, 1, 4)
+    return result
 
 
 def _both_axes(matrix: tuple, like: Tensor) -> Tensor:

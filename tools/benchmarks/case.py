@@ -26,6 +26,7 @@ class Case:
         difference: How far both answers are apart, 0 for equal.
         limit: The largest difference at which they count as the same.
         unit: What the difference is counted in.
+        once: Each side runs once, for the difference; the times are of that run.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Case:
     difference: Callable[[Any, Any], float]
     limit: float
     unit: str = 'largest difference'
+    once: bool = False
 
 
 @dataclass(frozen=True)

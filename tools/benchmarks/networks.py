@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -51,6 +52,8 @@ def _renamed(part: Any, names: dict[str, str]) -> Any:
 
 def build_pair(name: str, size: int, device: str) -> tuple[nn.Module, nn.Module]:
     """Return our model and MMSegmentation's with the same random weights."""
+    # It would list every weight that is initialised.
+    MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)
     stock = MODELS.build(model_cfg(name, size, stock=True))
     stock.init_weights()

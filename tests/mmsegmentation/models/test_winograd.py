@@ -1,0 +1,90 @@
+"""The same numbers as PyTorch's convolution, where the method is used and where not."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmsegmentation.models import winograd
+
+SIZES = [(24, 24), (25, 31), (27, 40), (66, 24)]
+
+
+def inputs_of(size, channels=(64, 72), dtype=torch.float64, batch=2):
+    torch.manual_seed(0)
+    x = torch.randn(batch, channels[0], *size, dtype=dtype)
+    return x, torch.randn(channels[1], channels[0], 3, 3, dtype=dtype)
+
+
+def plain(x, weight):
+    return nn.functional.conv2d(x, weight, padding=1)
+
+
+@pytest.mark.parametrize('memory', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('size', SIZES)
+def test_conv__equals_pytorch(size, memory):
+    x, weight = inputs_of(size)
+    assert winograd._pays(x, weight)
+    given = winograd.conv3x3(x.to(memory_format=memory), weight)
+    assert (given - plain(x, weight)).abs().max() <= 1e-11
+
+
+def test_conv__rounds_little_in_float32():
+    x, weight = inputs_of((32, 32), (512, 64), batch=1)
+    exact = plain(x, weight)
+    given = winograd.conv3x3(x.float(), weight.float())
+    assert (given - exact).abs().max() <= 2e-5 * exact.abs().max()
+
+
+@pytest.mark.parametrize('size', SIZES[:2])
+def test_conv__gradients_equal_pytorchs(size):
+    found = []
+    for convolve in (winograd.conv3x3, plain):
+        tensors = [tensor.requires_grad_() for tensor in inputs_of(size)]
+        convolve(*tensors).square().sum().backward()
+        found.append([tensor.grad for tensor in tensors])
+    for given, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(given, wanted, rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize('needs', [(True, False), (False, True)])
+def test_conv__gives_the_gradients_that_are_asked_for(needs):
+    tensors = inputs_of((24, 24))
+    for tensor, need in zip(tensors, needs, strict=True):
+        tensor.requires_grad_(need)
+    winograd.conv3x3(*tensors).sum().backward()
+    assert tuple(tensor.grad is not None for tensor in tensors) == needs
+
+
+def test_conv__can_be_added_to_in_place():
+    x, weight = (tensor.requires_grad_() for tensor in inputs_of((24, 25)))
+    given = winograd.conv3x3(x, weight).permute(0, 2, 3, 1).flatten(2)
+    given.add_(1).sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize(
+    ('size', 'channels', 'dtype'),
+    [
+        ((23, 40), (64, 64), torch.float32),
+        ((40, 40), (63, 64), torch.float32),
+        ((40, 40), (64, 8), torch.float32),
+        ((40, 40), (64, 64), torch.bfloat16),
+    ],
+)
+def test_conv__is_pytorchs_where_it_would_not_pay(size, channels, dtype):
+    x, weight = inputs_of(size, channels, dtype)
+    assert torch.equal(winograd.conv3x3(x, weight), plain(x, weight))
+
+
+def test_conv__is_pytorchs_under_autocast():
+    x, weight = inputs_of((32, 32), dtype=torch.float32)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert winograd.conv3x3(x, weight).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('tiles', [1, 10_000])
+def test_conv__strips_of_any_height_give_the_same(tiles, monkeypatch):
+    x, weight = inputs_of((33, 29))
+    monkeypatch.setattr(winograd, 'TILES', tiles)
+    given = winograd.conv3x3(x, weight)
+    assert (given - plain(x, weight)).abs().max() <= 1e-11
