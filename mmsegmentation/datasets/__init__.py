@@ -1,4 +1,11 @@
 from mmsegmentation.datasets.recycle import RecycleDataset
+from mmsegmentation.datasets.seeded_mix_dataset import SeededMixDataset
 from mmsegmentation.datasets.transforms import CopyPaste, RandomCutMix, SeededAlbu
 
-__all__ = ['CopyPaste', 'RandomCutMix', 'RecycleDataset', 'SeededAlbu']
+__all__ = [
+    'CopyPaste',
+    'RandomCutMix',
+    'RecycleDataset',
+    'SeededAlbu',
+    'SeededMixDataset',
+]

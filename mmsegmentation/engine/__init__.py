@@ -4,6 +4,8 @@ from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.quiet_load_hook import QuietLoadHook
 from mmsegmentation.engine.screen_hook import ScreenHook
+from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
+from mmsegmentation.engine.seeded_sampler import SeededSampler
 
 __all__ = [
     'BestMetricsHook',
@@ -12,4 +14,6 @@ __all__ = [
     'DataOnlyHook',
     'QuietLoadHook',
     'ScreenHook',
+    'SeededInfiniteSampler',
+    'SeededSampler',
 ]

@@ -1,4 +1,5 @@
 from mmsegmentation.models.convnext import ConvNeXt
+from mmsegmentation.models.data_preprocessor import FastSegDataPreProcessor
 from mmsegmentation.models.fast_beit import FastBEiT
 from mmsegmentation.models.fast_encoder_decoder import FastEncoderDecoder
 from mmsegmentation.models.fast_fcn_head import FastFCNHead
@@ -11,6 +12,7 @@ __all__ = [
     'FastBEiT',
     'FastEncoderDecoder',
     'FastFCNHead',
+    'FastSegDataPreProcessor',
     'FastUPerHead',
     'MeanProbabilityTTA',
     'SoftmaxFocalLoss',

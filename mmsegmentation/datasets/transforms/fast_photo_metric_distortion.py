@@ -108,7 +108,7 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
 
 
 def _same(arithmetic: Step, *tables: np.ndarray) -> Step:
-    """Return ``arithmetic`` if it gives the tables' values, else the tables' look-up."""
+    """Return ``arithmetic`` where it gives the tables' values, else a look-up."""
     if np.array_equal(arithmetic(np.dstack([RAMP] * 3)), np.dstack(tables)):
         return arithmetic
     first, second, third = tables
