@@ -1,5 +1,8 @@
+import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmseg.datasets import BaseSegDataset
@@ -7,6 +10,8 @@ from mmseg.registry import DATASETS
 
 from mmsegmentation.classes import CLASSES, PALETTE, palette_of
 from mmsegmentation.command import InputError
+from mmsegmentation.datasets.pixel_cache import PixelCache, open_cache
+from mmsegmentation.datasets.transforms.load_decoded import decode
 from mmsegmentation.files import list_images, mask_name, read_json, read_mask
 
 
@@ -24,6 +29,11 @@ class RecycleDataset(BaseSegDataset):
         ann_file: Text file of image ids, one a line: only these are used.
         metainfo: ``classes``, where they are not the recycling table.
         check_labels: Read every mask at the start.
+        cache: Keep the decoded images and labels in ``.cache`` of the data root, made
+            on first use, 4 bytes a pixel, for ``LoadDecoded`` in the pipeline. A file
+            that changes is decoded anew at the next start. Where the cache cannot be
+            written, one line says so, and the files are read.
+        cache_gb: The most that it may take, in GB of disk.
         **kwargs: As MMSegmentation's ``BaseSegDataset``.
 
     Raises:
@@ -33,9 +43,17 @@ class RecycleDataset(BaseSegDataset):
     METAINFO = dict(classes=CLASSES, palette=[list(colour) for colour in PALETTE])
 
     def __init__(
-        self, metainfo: dict | None = None, check_labels: bool = True, **kwargs
+        self,
+        metainfo: dict | None = None,
+        check_labels: bool = True,
+        cache: bool = False,
+        cache_gb: float = 8,
+        **kwargs,
     ) -> None:
         self.check_labels = check_labels
+        self.cache = cache
+        self.cache_gb = cache_gb
+        self._pixels: PixelCache | None = None
         metainfo = dict(metainfo or {})
         if 'classes' in metainfo and 'palette' not in metainfo:
             colours = palette_of(len(metainfo['classes']))
@@ -46,6 +64,34 @@ class RecycleDataset(BaseSegDataset):
     def get_label_map(cls, new_classes=None) -> None:
         """Masks hold the ids of the data root's own table: nothing to translate."""
         return None
+
+    def full_init(self) -> None:
+        """List the data, and open or make their cache where one is asked for."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        # A cache holds the ids of the masks, untranslated.
+        translated = self.reduce_zero_label or self.label_map
+        if not self.cache or translated or 'seg_map_path' not in self.data_prefix:
+            return
+        infos = [self.get_data_info(i) for i in range(len(self))]
+        root = Path(self.data_root or '.')
+        parts = [Path(self.data_prefix[k]) for k in ('img_path', 'seg_map_path')]
+        name = '+'.join(os.path.relpath(part, root) for part in parts)
+        self._pixels = open_cache(
+            root / '.cache',
+            re.sub(r'[^\w+]+', '-', name),
+            [(info['img_path'], info['seg_map_path']) for info in infos],
+            decode,
+            self.cache_gb * 1e9,
+        )
+
+    def prepare_data(self, idx: int) -> Any:
+        if self._pixels is None:
+            return super().prepare_data(idx)
+        info = self.get_data_info(idx)
+        info['decoded'] = self._pixels.get(info['img_path'])
+        return self.pipeline(info)
 
     def load_data_list(self) -> list[dict]:
         images = Path(self.data_prefix['img_path'])

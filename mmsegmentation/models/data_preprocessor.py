@@ -31,7 +31,7 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
         if not self._is_plain(images, samples, training):
             return super().forward(data, training)
         batch = self._normalise(torch.stack(tuple(images)))
-        if training:
+        if training and samples:
             for image, sample in zip(images, samples, strict=True):
                 shape = image.shape[-2:]
                 padded = sample.gt_sem_seg.shape if 'gt_sem_seg' in sample else None

@@ -6,6 +6,7 @@ from mmsegmentation.datasets.transforms.fast_photo_metric_distortion import (
 )
 from mmsegmentation.datasets.transforms.fast_resize import FastResize
 from mmsegmentation.datasets.transforms.flip_rotate_resize import FlipRotateResize
+from mmsegmentation.datasets.transforms.load_decoded import LoadDecoded
 from mmsegmentation.datasets.transforms.seeded_albu import SeededAlbu
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     'FastPhotoMetricDistortion',
     'FastResize',
     'FlipRotateResize',
+    'LoadDecoded',
     'RandomCutMix',
     'SeededAlbu',
 ]

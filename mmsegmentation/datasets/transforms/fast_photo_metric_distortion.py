@@ -126,7 +126,7 @@ def _in_hsv(steps: list[Step]) -> list[Step]:
 
 
 def _add(number: int, img: np.ndarray) -> np.ndarray:
-    return cv2.add(img, (number,) * 4)
+    return cv2.add(img, np.full(4, number, np.float64))  # a scalar to OpenCV
 
 
 def _look_up(channel: int, table: np.ndarray, hsv: np.ndarray) -> np.ndarray:

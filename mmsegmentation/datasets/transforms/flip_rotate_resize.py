@@ -51,8 +51,9 @@ class FlipRotateResize(BaseTransform):
         scale: tuple[int, int] | None = None,
         exact: bool = True,
     ) -> None:
-        number = isinstance(pad_val, int | float)
-        self.pad_val = (pad_val,) * 3 if number else tuple(pad_val)
+        if isinstance(pad_val, int | float):
+            pad_val = (pad_val,) * 3
+        self.pad_val = tuple(pad_val)
         self.seg_pad_val = seg_pad_val
         self.exact = exact
         self.flip = RandomFlip(flip_prob, direction)
@@ -84,17 +85,21 @@ class FlipRotateResize(BaseTransform):
 
     def _warp(self, results: dict, matrix: np.ndarray, size: tuple[int, int]) -> None:
         img = results['img']
-        bordered = dict(borderMode=cv2.BORDER_CONSTANT, borderValue=self.pad_val)
         # OpenCV warps four channels in half the time of three, to the same values.
         four = img.ndim == 3 and img.shape[2] == 3 and img.dtype == np.uint8
         if four:
             img = cv2.cvtColor(img, cv2.COLOR_BGR2BGRA)
-        img = cv2.warpAffine(img, matrix, size, flags=cv2.INTER_LINEAR, **bordered)
+        img = cv2.warpAffine(
+            img, matrix, size, flags=cv2.INTER_LINEAR, borderValue=self.pad_val
+        )
         results['img'] = cv2.cvtColor(img, cv2.COLOR_BGRA2BGR) if four else img
-        bordered['borderValue'] = self.seg_pad_val
         for key in results.get('seg_fields', []):
             results[key] = cv2.warpAffine(
-                results[key], matrix, size, flags=cv2.INTER_NEAREST, **bordered
+                results[key],
+                matrix,
+                size,
+                flags=cv2.INTER_NEAREST,
+                borderValue=self.seg_pad_val,
             )
 
     def _pad_is_idle(self, results: dict) -> bool:
