@@ -17,6 +17,8 @@ from tools.benchmarks.networks import SIZES, TITLES, build_pair
 
 PEER = 'MMSegmentation'
 CURVE_STEPS = 50
+# Of the configs of ConvNeXt.
+LR, WARM_UP, WARM_UP_FROM = 8e-5, 1500, 1e-6
 
 
 def cases(options: Options) -> Iterator[Case | LeftOut]:
@@ -66,15 +68,21 @@ def _steps(name: str, size: int, batch: int, wrappers: tuple, device: str) -> li
 
 
 class _Step:
-    """Trains a model, with dice that fall the same for every model."""
+    """Trains a model, with dice that fall the same for every model.
+
+    The optimiser is that of the configs, its warm-up included.
+    """
 
     def __init__(self, model: nn.Module, wrapper: type[OptimWrapper]) -> None:
         self.model, self.count = model, 0
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05)
+        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
         self.wrapper = wrapper(optimizer=optimizer)
 
     def __call__(self, data: dict) -> float:
         torch.manual_seed(self.count)
+        rate = LR * max(min(self.count / WARM_UP, 1), WARM_UP_FROM)
+        for group in self.wrapper.param_groups:
+            group['lr'] = rate
         self.count += 1
         return float(self.model.train_step(data, self.wrapper)['loss'])
 

@@ -157,3 +157,25 @@ def test_model__trains_with_labels_as_bytes():
     batch = [SegDataSample(gt_sem_seg=PixelData(data=labels))] * 2
     losses = model.loss(torch.randn(2, 3, 64, 80), batch)
     assert losses['decode.loss_ce'].isfinite()
+
+
+def test_model__loses_as_stock_does_over_50_steps():
+    curves = []
+    for kind, head in zip(KINDS, ('UPerHead', 'FastUPerHead'), strict=True):
+        model = build(kind, head=dict(type=head)).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(2, 3, 64, 80, generator=generator)
+        labels = torch.randint(0, 5, (2, 1, 64, 80), generator=generator)
+        batch = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+        torch.manual_seed(0)  # the dice of the dropout
+        losses = []
+        for _ in range(50):
+            loss = model.loss(images, batch)['decode.loss_ce']
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        curves.append(torch.stack(losses))
+    assert curves[0][-1] < 0.9 * curves[0][0]
+    torch.testing.assert_close(curves[1], curves[0], rtol=1e-3, atol=0)
