@@ -6,9 +6,9 @@ _train_set = dict(
     type='RecycleDataset',
     data_root=_base_.data_root,
     data_prefix=dict(img_path='train/images', seg_map_path='train/mask'),
+    cache=True,
     pipeline=[
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations'),
+        dict(type='LoadDecoded', copy=False),
         dict(type='Resize', scale=(128, 128), keep_ratio=False),
     ],
 )
@@ -19,26 +19,25 @@ _pseudo_set = dict(
 )
 train_pipeline = [
     dict(type='RandomCutMix', prob=1.0, patch_scale=(64, 64)),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='FastPhotoMetricDistortion'),
+    # RandomFlip and RandomRotate in one.
     dict(
-        type='RandomRotate',
-        prob=0.8,
+        type='FlipRotateResize',
+        flip_prob=0.5,
+        rotate_prob=0.8,
         degree=30,
         pad_val=_base_.mean_bgr,
         seg_pad_val=255,
     ),
-    dict(type='PackSegInputs'),
+    dict(type='FastPackSegInputs'),
 ]
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='MultiImageMixDataset', dataset=_train_set, pipeline=train_pipeline
-    ),
+    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
+    dataset=dict(type='SeededMixDataset', dataset=_train_set, pipeline=train_pipeline),
 )
 _test_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -4,17 +4,18 @@ _base_ = './recycle.py'
 
 train_pipeline = [
     dict(type='RandomCutMix', prob=1.0, patch_scale=(256, 256)),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='FastPhotoMetricDistortion'),
+    # RandomFlip, RandomRotate and Pad in one.
     dict(
-        type='RandomRotate',
-        prob=0.8,
+        type='FlipRotateResize',
+        flip_prob=0.5,
+        rotate_prob=0.8,
         degree=30,
         pad_val=_base_.mean_bgr,
         seg_pad_val=255,
+        pad_size=(512, 512),
     ),
-    dict(type='Pad', size=(512, 512), pad_val=dict(img=_base_.mean_bgr, seg=255)),
-    dict(type='PackSegInputs'),
+    dict(type='FastPackSegInputs'),
 ]
 train_dataloader = dict(
     batch_size=4,
@@ -22,9 +23,9 @@ train_dataloader = dict(
     persistent_workers=True,
     # A last batch of one image would stop at the batch norm of 1 x 1 features.
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(
-        type='MultiImageMixDataset',
+        type='SeededMixDataset',
         dataset=_base_.train_set,
         pipeline=train_pipeline,
     ),

@@ -2,7 +2,7 @@
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='FastSegDataPreProcessor',
     size=(640, 640),
     # ImageNet's statistics, RGB, as Microsoft's and MMSegmentation's UPerNet-BEiT.
     mean=[123.675, 116.28, 103.53],

@@ -2,7 +2,7 @@
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(
-    type='SegDataPreProcessor',
+    type='FastSegDataPreProcessor',
     size=(512, 512),
     # Statistics of the weights' own training data (ImageNet), RGB.
     mean=[123.675, 116.28, 103.53],

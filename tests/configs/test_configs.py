@@ -261,11 +261,8 @@ def test_config__border_is_zero_after_normalising(path: Path) -> None:
     assert preprocessor.bgr_to_rgb
     mean = tuple(reversed(preprocessor.mean))
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
-    assert tuple(steps['RandomRotate'].pad_val) == mean
-    assert steps['RandomRotate'].seg_pad_val == 255
-    if 'Pad' in steps:
-        assert tuple(steps['Pad'].pad_val.img) == mean
-        assert steps['Pad'].pad_val.seg == 255
+    assert tuple(steps['FlipRotateResize'].pad_val) == mean
+    assert steps['FlipRotateResize'].seg_pad_val == 255
 
 
 @each_config
@@ -392,8 +389,8 @@ def test_2023_system__beit_base() -> None:
         paramwise_cfg=dict(decay_rate=0.9, decay_type='layer_wise', num_layers=12),
     )
     assert cfg.model.test_cfg == dict(mode='whole')
+    assert cfg.train_dataloader.dataset.pipeline[2].scale == (640, 640)
     resize = dict(type='Resize', scale=(640, 640), keep_ratio=False)
-    assert resize in cfg.train_dataloader.dataset.pipeline
     assert resize in cfg.test_dataloader.dataset.pipeline
     check_what_both_share(cfg)
 
@@ -407,9 +404,12 @@ def check_what_both_share(cfg: Config) -> None:
     assert cfg.model.auxiliary_head.type == 'FastFCNHead'
     assert cfg.model.auxiliary_head.in_index == 2
     assert cfg.model.auxiliary_head.loss_decode.loss_weight == 0.4
-    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
-    order = ['RandomCutMix', 'PhotoMetricDistortion', 'RandomFlip', 'RandomRotate']
-    assert steps[:5] == [*order, 'Pad']
+    mix, distortion, rotation = cfg.train_dataloader.dataset.pipeline[:3]
+    assert mix.type == 'RandomCutMix'
+    assert distortion == dict(type='FastPhotoMetricDistortion')
+    assert rotation.type == 'FlipRotateResize'
+    assert (rotation.flip_prob, rotation.rotate_prob) == (0.5, 0.8)
+    assert (rotation.degree, rotation.pad_size) == (30, (512, 512))
 
 
 def test_pseudo__parts_are_trained_together(data_root: Path) -> None:
