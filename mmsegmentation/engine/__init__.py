@@ -1,5 +1,6 @@
 from mmsegmentation.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
+from mmsegmentation.engine.compile_hook import CompileHook
 from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.quiet_load_hook import QuietLoadHook
@@ -11,6 +12,7 @@ __all__ = [
     'BestMetricsHook',
     'Bf16OptimWrapper',
     'ChannelsLastHook',
+    'CompileHook',
     'DataOnlyHook',
     'QuietLoadHook',
     'ScreenHook',
