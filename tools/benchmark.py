@@ -134,8 +134,9 @@ def measure(case: 'Case', args: Namespace) -> dict[str, Any]:
     Returns:
         A record: times are medians in seconds, with the least and the largest.
     """
-    ours, our_warm_up = _timed(case.ours, args.device)
-    theirs, their_warm_up = _timed(case.theirs, args.device)
+    (ours, our_warm_up), (theirs, their_warm_up) = (
+        _timed(side, args.device) for side in case.sides
+    )
     difference = case.difference(ours, theirs)
     del ours, theirs
     if case.once:
@@ -164,7 +165,7 @@ def _take_turns(
     """Return the times of both sides; ``seconds`` is what one turn of both takes."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(args.runs or _runs(seconds, args.quick)):
-        for side, own in zip((case.ours, case.theirs), times, strict=True):
+        for side, own in zip(case.sides, times, strict=True):
             own.append(_timed(side, args.device)[1])
     return times
 

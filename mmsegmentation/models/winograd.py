@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 # Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016,
 # https://arxiv.org/abs/1509.09308), F(4x4, 3x3): what makes 4 values of a row from 6.
@@ -89,7 +90,7 @@ class _Winograd(torch.autograd.Function):
             tiles = _convolve(grad, weight.flip(2, 3).transpose(0, 1))
             grad_x = tiles[:, :height, :width].permute(0, 3, 1, 2)
         if ctx.needs_input_grad[1]:
-            grad_weight = torch.nn.grad.conv2d_weight(x, weight.shape, grad, padding=1)
+            grad_weight = conv2d_weight(x, weight.shape, grad, padding=1)
         return grad_x, grad_weight
 
 

@@ -38,7 +38,7 @@ def counting(log, name, result):
 
 def case_of(log, ours=1.0, theirs=1.0, **more):
     sides = counting(log, 'ours', ours), counting(log, 'theirs', theirs)
-    return Case('work', 'peer', *sides, lambda a, b: abs(a - b), 0.1, **more)
+    return Case('work', 'peer', sides, lambda a, b: abs(a - b), 0.1, **more)
 
 
 def test_measure__takes_turns_after_a_warm_up():

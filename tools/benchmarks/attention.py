@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmsegmentation.models.biased_attention import BiasedAttention
 from tools.benchmarks.case import Case, LeftOut, Options
-from tools.benchmarks.networks import largest_difference
+from tools.benchmarks.networks import gradients_of, largest_difference
 
 PEER = 'MMSegmentation'
 CHANNELS, HEADS, PATCH = 768, 12, 16
@@ -30,11 +30,11 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
     tokens = torch.randn(1, window[0] * window[1] + 1, CHANNELS, device=options.device)
     name = f'BEiT-B layer, {size} x {size}, fp32, '
     forwards = [partial(_forward, layer, tokens) for layer in layers]
-    yield Case(name + 'forward', PEER, *forwards, _difference, 1e-5, 'at most')
+    yield Case(name + 'forward', PEER, forwards, _difference, 1e-5, 'at most')
     steps = [partial(_step, layer, tokens) for layer in layers]
     name += 'forward + backward'
     unit = 'of the largest gradient'
-    yield Case(name, PEER, *steps, _gradient_difference, 1e-4, unit)
+    yield Case(name, PEER, steps, _gradient_difference, 1e-4, unit)
 
 
 def _forward(layer: nn.Module, tokens: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def _step(layer: nn.Module, tokens: Tensor) -> list[Tensor]:
     layer.zero_grad(set_to_none=True)
     inputs = tokens.clone().requires_grad_()
     layer(inputs).square().mean().backward()
-    return [tensor.grad for tensor in (inputs, *layer.parameters())]
+    return gradients_of((inputs, *layer.parameters()))
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

@@ -1,6 +1,6 @@
 """What one row of a benchmark is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -21,8 +21,7 @@ class Case:
     Args:
         name: What is done, with its sizes.
         peer: Who else does it.
-        ours: Does it once and returns the answer.
-        theirs: The peer's form of it.
+        sides: Ours and the peer's: each does it once and returns the answer.
         difference: How far both answers are apart, 0 for equal.
         limit: The largest difference at which they count as the same.
         unit: What the difference is counted in.
@@ -31,8 +30,7 @@ class Case:
 
     name: str
     peer: str
-    ours: Callable[[], Any]
-    theirs: Callable[[], Any]
+    sides: Sequence[Callable[[], Any]]
     difference: Callable[[Any, Any], float]
     limit: float
     unit: str = 'largest difference'

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmsegmentation.precision import has_bf16
 from tools.benchmarks.case import Case, LeftOut, Options
-from tools.benchmarks.networks import build_pair, largest_difference
+from tools.benchmarks.networks import build_pair, gradients_of, largest_difference
 
 PEER = 'MMSegmentation'
 STRIDES = 4, 8, 16, 32
@@ -28,16 +28,16 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
     name = f'{size} x {size}, fp32, '
     forwards = [partial(_forward, head, maps) for head in heads]
     unit = 'of the largest logit'
-    yield Case(name + 'forward', PEER, *forwards, _logit_difference, 1e-4, unit)
+    yield Case(name + 'forward', PEER, forwards, _logit_difference, 1e-4, unit)
     steps = [partial(_step, head, maps) for head in heads]
     name += 'forward + backward'
     unit = 'of the largest gradient'
-    yield Case(name, PEER, *steps, _gradient_difference, 1e-3, unit)
+    yield Case(name, PEER, steps, _gradient_difference, 1e-3, unit)
     bf16 = f'{size} x {size}, bf16 beside fp32, forward'
     if has_bf16():
         autocast = torch.autocast(options.device, torch.bfloat16)
         forwards[0] = partial(_forward, heads[0], maps, autocast)
-        yield Case(bf16, PEER, *forwards, _label_difference, 0.05, 'of the labels')
+        yield Case(bf16, PEER, forwards, _label_difference, 0.05, 'of the labels')
     else:
         yield LeftOut(bf16, PEER, 'this CPU has no bfloat16 arithmetic')
 
@@ -54,7 +54,7 @@ def _step(head: nn.Module, maps: list[Tensor]) -> list[Tensor]:
     inputs = [features.clone().requires_grad_() for features in maps]
     head.zero_grad(set_to_none=True)
     head(inputs).square().mean().backward()
-    return [tensor.grad for tensor in (*inputs, *head.parameters())]
+    return gradients_of((*inputs, *head.parameters()))
 
 
 def _logit_difference(ours: Tensor, theirs: Tensor) -> float:

@@ -34,7 +34,7 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
         )
 
     name = f'one image, {SIZE} x {SIZE}, {classes} classes'
-    yield Case(name, 'MMSegmentation', ours, areas, _area_difference, 0, 'pixels')
+    yield Case(name, 'MMSegmentation', (ours, areas), _area_difference, 0, 'pixels')
     if why := missing('torchmetrics'):
         yield LeftOut(name, 'TorchMetrics', why)
         return
@@ -45,7 +45,7 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
             prediction_long, truth_long, classes, ignore_index=IGNORE_INDEX
         )
 
-    yield Case(name, 'TorchMetrics', ours, matrix, _matrix_difference, 0, 'pixels')
+    yield Case(name, 'TorchMetrics', (ours, matrix), _matrix_difference, 0, 'pixels')
 
 
 def _area_difference(confusion: np.ndarray, areas: tuple[torch.Tensor, ...]) -> float:

@@ -1,5 +1,6 @@
 """Both networks as we build them and as MMSegmentation does, with the same weights."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def _renamed(part: Any, names: dict[str, str]) -> Any:
     return part
 
 
-def build_pair(name: str, size: int, device: str) -> tuple[nn.Module, nn.Module]:
+def build_pair(name: str, size: int, device: str) -> tuple[Any, Any]:
     """Return our model and MMSegmentation's with the same random weights."""
     # It would list every weight that is initialised.
     MMLogger.get_current_instance().setLevel('ERROR')
@@ -68,3 +69,8 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
     """Return the largest difference as a share of the peer's largest value."""
     scale = theirs.abs().max().clamp_min(1e-30)
     return float((ours.float() - theirs.float()).abs().max() / scale)
+
+
+def gradients_of(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return what a backward pass left behind; nothing where a weight has none."""
+    return [t.grad if t.grad is not None else torch.zeros_like(t) for t in tensors]

@@ -33,13 +33,13 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
             title = f'{TITLES[name]}, {size} x {size}'
             sides = _loops(models, Path(folder, name), size)
             unit = 'of the labels'
-            yield Case(f'{title}, fp32', PEER, *sides, _differing, 1e-4, unit)
+            yield Case(f'{title}, fp32', PEER, sides, _differing, 1e-4, unit)
             title += ', bf16 beside fp32'
             if not has_bf16():
                 yield LeftOut(title, PEER, 'this CPU has no bfloat16 arithmetic')
                 continue
             models[0].precision = 'bf16'
-            yield Case(title, PEER, *sides, _differing, 0.05, unit)
+            yield Case(title, PEER, sides, _differing, 0.05, unit)
 
 
 def _draw(folder: Path, count: int) -> None:
@@ -55,7 +55,7 @@ def _draw(folder: Path, count: int) -> None:
 
 
 def _loops(
-    models: tuple[nn.Module, nn.Module], root: Path, size: int
+    models: tuple[Any, Any], root: Path, size: int
 ) -> list[Callable[[], list[np.ndarray]]]:
     """Return two functions that predict all images and return the masks they wrote."""
     resize = dict(type='Resize', scale=(size, size), keep_ratio=False)
@@ -68,7 +68,7 @@ def _loops(
     )
     # MMSegmentation is told the classes, and writes masks by its metric.
     named = dict(data, metainfo=dict(classes=CLASSES), type='BaseSegDataset')
-    writers = (
+    writers: tuple[dict, dict] = (
         dict(
             type='PredictionWriter',
             out_dir=str(root / 'ours'),
@@ -76,7 +76,7 @@ def _loops(
         ),
         dict(type='IoUMetric', format_only=True, output_dir=str(root / 'theirs')),
     )
-    sets = dict(data, type='RecycleDataset'), named
+    sets: tuple[dict, dict] = (dict(data, type='RecycleDataset'), named)
     found = root / 'ours/masks', root / 'theirs'
     return [
         partial(_predict, _runner(model, dataset, writer, root), masks)

@@ -43,7 +43,7 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
             steps_of = _steps(name, size, batch, wrappers, options.device)
             limit = 0.01 if precision == 'fp32' else 0.1
             unit = 'of the loss'
-            yield Case(title + precision, PEER, *steps_of, _relative, limit, unit)
+            yield Case(title + precision, PEER, steps_of, _relative, limit, unit)
 
 
 def _curve(name: str, size: int, steps: int, device: str) -> Case:
@@ -55,7 +55,7 @@ def _curve(name: str, size: int, steps: int, device: str) -> Case:
 
     title = f'{TITLES[name]}, losses of {steps} steps, batch 2, {size} x {size}, fp32'
     runs = [partial(run, step) for step in both]
-    return Case(title, PEER, *runs, _largest, 1e-3, 'of a loss', once=True)
+    return Case(title, PEER, runs, _largest, 1e-3, 'of a loss', once=True)
 
 
 def _steps(name: str, size: int, batch: int, wrappers: tuple, device: str) -> list:
@@ -73,7 +73,7 @@ class _Step:
     The optimiser is that of the configs, its warm-up included.
     """
 
-    def __init__(self, model: nn.Module, wrapper: type[OptimWrapper]) -> None:
+    def __init__(self, model: Any, wrapper: type[OptimWrapper]) -> None:
         self.model, self.count = model, 0
         optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
         self.wrapper = wrapper(optimizer=optimizer)
