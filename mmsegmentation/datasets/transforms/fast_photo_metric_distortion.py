@@ -8,6 +8,7 @@ from mmseg.datasets.transforms import PhotoMetricDistortion
 from mmseg.registry import TRANSFORMS
 
 RAMP = np.arange(256, dtype=np.uint8)
+GREY_RAMP = np.dstack([RAMP] * 3)  # as an image of one row
 # A step takes an image, (H, W, 3) uint8, and returns a changed one.
 Step = Callable[[np.ndarray], np.ndarray]
 # Truncating x is rounding x - 0.5; the rest keeps whole numbers from falling.
@@ -76,7 +77,9 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
             return []
         delta = np.random.uniform(-self.brightness_delta, self.brightness_delta)
         table = self.convert(RAMP, beta=delta)
-        return [_same(partial(_add, math.floor(delta)), table, table, table)]
+        return [
+            _same(partial(_add, math.floor(delta)), table, partial(cv2.LUT, lut=table))
+        ]
 
     def _sample_contrast(self) -> list[Step]:
         if not np.random.randint(2):
@@ -84,7 +87,7 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
         factor = np.random.uniform(self.contrast_lower, self.contrast_upper)
         table = self.convert(RAMP, alpha=factor)
         arithmetic = partial(cv2.convertScaleAbs, alpha=factor, beta=TRUNCATE)
-        return [_same(arithmetic, table, table, table)]
+        return [_same(arithmetic, table, partial(cv2.LUT, lut=table))]
 
     def _sample_saturation(self) -> list[Step]:
         if not np.random.randint(2):
@@ -93,7 +96,8 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
         matrix = np.diag((1, factor, 1, 0))[:3]
         matrix[1, 3] = TRUNCATE
         arithmetic = partial(cv2.transform, m=matrix)
-        return [_same(arithmetic, RAMP, self.convert(RAMP, alpha=factor), RAMP)]
+        table = self.convert(RAMP, alpha=factor)
+        return [_same(arithmetic, table, partial(_look_up, 1, table))]
 
     def _sample_hue(self) -> list[Step]:
         if not np.random.randint(2):
@@ -107,14 +111,11 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
         return f'{super().__repr__()[:-1]}, exact={self.exact})'
 
 
-def _same(arithmetic: Step, *tables: np.ndarray) -> Step:
-    """Return ``arithmetic`` where it gives the tables' values, else a look-up."""
-    if np.array_equal(arithmetic(np.dstack([RAMP] * 3)), np.dstack(tables)):
-        return arithmetic
-    first, second, third = tables
-    if first is second is third:
-        return partial(cv2.LUT, lut=first)
-    return partial(_look_up, 1, second)
+def _same(arithmetic: Step, table: np.ndarray, look_up: Step) -> Step:
+    """Return ``arithmetic`` where it gives the table's values, else ``look_up``."""
+    # The second channel tells: the others are changed like it, or times one.
+    found = arithmetic(GREY_RAMP)[0, :, 1]
+    return arithmetic if np.array_equal(found, table) else look_up
 
 
 def _in_hsv(steps: list[Step]) -> list[Step]:
