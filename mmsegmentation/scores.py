@@ -36,6 +36,10 @@ def confusion_matrix(
             f'sizes differ: labels {gt_seg_map.shape}, '
             f'prediction {pred_seg_map.shape} (height, width)'
         )
+    if num_classes <= 15 and ignore_index == IGNORE_INDEX:
+        few = _count_few(gt_seg_map, pred_seg_map, num_classes)
+        if few is not None:
+            return few
     # One pair of ids is one 16-bit code: a single bincount over all pixels.
     pairs = gt_seg_map.astype(np.uint16) << 8
     pairs |= pred_seg_map
@@ -49,6 +53,28 @@ def confusion_matrix(
                 f'only {num_classes} classes'
             )
     return counts[:num_classes, :num_classes]
+
+
+def _count_few(
+    gt_seg_map: np.ndarray, pred_seg_map: np.ndarray, num_classes: int
+) -> np.ndarray | None:
+    """Count up to 15 classes by codes of 8 bits, several times faster.
+
+    None where that would not be exact, or an id is outside the class table.
+    """
+    # OpenCV counts in float32: exact below 2 ** 24.
+    if not 0 < gt_seg_map.size < 1 << 24:
+        return None
+    # One more than the label: 255 becomes 0, within the table. Its code is 15.
+    if (gt_seg_map + np.uint8(1)).max() > num_classes or pred_seg_map.max() > 15:
+        return None
+    import cv2
+
+    pairs = np.ascontiguousarray(gt_seg_map << np.uint8(4) | pred_seg_map)
+    counts = cv2.calcHist([pairs], [0], None, [256], [0, 256]).reshape(16, 16)
+    if counts[:15, num_classes:].any():
+        return None
+    return counts[:num_classes, :num_classes].astype(np.int64)
 
 
 def iou_of(confusion: np.ndarray) -> np.ndarray:

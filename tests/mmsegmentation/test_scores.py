@@ -216,3 +216,24 @@ def test_score_table__shows_each_class_and_both_readings():
         f'{interval}  (pooled, 1 images)',
         f'{interval}  (mean over images, 1 images)',
     ]
+
+
+@pytest.mark.parametrize('classes', [3, 15, 16])
+@pytest.mark.parametrize('size', [(1, 1), (7, 13)])
+def test_confusion_matrix__few_classes_are_counted_as_many(classes, size):
+    truth, guess = random_maps(classes, size)
+    wide = confusion_matrix(truth, guess, 40)
+    assert confusion_matrix(truth, guess, classes).tolist() == (
+        wide[:classes, :classes].tolist()
+    )
+
+
+@pytest.mark.parametrize('wrong', [3, 14, 15, 16, 32, 240, 254])
+def test_confusion_matrix__any_id_outside_a_small_table_is_named(wrong):
+    inside, outside = ids([0, 2, 255]), ids([0, 2, wrong])
+    with pytest.raises(ValueError, match=f'label holds class id {wrong},'):
+        confusion_matrix(outside, ids([0, 1, 2]), 3)
+    with pytest.raises(ValueError, match=f'prediction holds class id {wrong},'):
+        confusion_matrix(ids([0, 1, 2]), outside, 3)
+    # Under a label that is ignored, nothing is asked of a prediction.
+    assert confusion_matrix(inside, outside, 3).trace() == 2
