@@ -46,6 +46,7 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
+    collate_fn=dict(type='stacked_collate'),
     sampler=dict(type='SeededInfiniteSampler', shuffle=True),
     dataset=dict(type='SeededMixDataset', dataset=_train_set, pipeline=train_pipeline),
 )

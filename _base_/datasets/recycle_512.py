@@ -23,6 +23,7 @@ train_dataloader = dict(
     persistent_workers=True,
     # A last batch of one image would stop at the batch norm of 1 x 1 features.
     drop_last=True,
+    collate_fn=dict(type='stacked_collate'),
     sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(
         type='SeededMixDataset',

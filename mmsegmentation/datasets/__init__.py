@@ -1,5 +1,6 @@
 from mmsegmentation.datasets.recycle import RecycleDataset
 from mmsegmentation.datasets.seeded_mix_dataset import SeededMixDataset
+from mmsegmentation.datasets.stacked_collate import stacked_collate
 from mmsegmentation.datasets.transforms import CopyPaste, RandomCutMix, SeededAlbu
 
 __all__ = [
@@ -8,4 +9,5 @@ __all__ = [
     'RecycleDataset',
     'SeededAlbu',
     'SeededMixDataset',
+    'stacked_collate',
 ]

@@ -30,7 +30,8 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
         images = data['inputs']
         if not self._is_plain(images, samples, training):
             return super().forward(data, training)
-        batch = self._normalise(torch.stack(tuple(images)))
+        stacked = images if isinstance(images, Tensor) else torch.stack(images)
+        batch = self._normalise(stacked)
         if training and samples:
             for image, sample in zip(images, samples, strict=True):
                 shape = image.shape[-2:]
@@ -63,4 +64,5 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
     def _normalise(self, batch: Tensor) -> Tensor:
         if self._channel_conversion and batch.shape[1] == 3:
             batch = batch.flip(1)
-        return torch.sub(batch, self.mean).div_(self.std)
+        # Whole numbers in a config make an integer mean.
+        return torch.sub(batch, self.mean.float()).div_(self.std)

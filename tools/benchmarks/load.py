@@ -17,6 +17,7 @@ from mmengine.dataset import pseudo_collate, worker_init_fn
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
+from mmsegmentation.datasets import stacked_collate
 from mmsegmentation.files import write_mask
 from tools.benchmarks.augment import (
     CUT_MIX,
@@ -41,8 +42,12 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
         _draw(root, count)
         for title, first in (('CutMix', -1), ('whole pipeline', 0)):
             sides = (
-                _work(_ours(root, [CUT_MIX, *ours_steps(None)[first:]])),
-                _work(_stock(root, [CUT_MIX, *stock_steps(None)[first:]])),
+                _work(
+                    _ours(root, [CUT_MIX, *ours_steps(None)[first:]]), stacked_collate
+                ),
+                _work(
+                    _stock(root, [CUT_MIX, *stock_steps(None)[first:]]), pseudo_collate
+                ),
             )
             what = f'{count} JPEG and PNG, {SIZE} x {SIZE}, {title}, {WORKERS} workers'
             yield Case(what, 'MMSegmentation', sides, largest_difference, 0, 'of 255')
@@ -89,13 +94,13 @@ def _stock(root: Path, steps: list[dict]) -> Any:
     return MultiImageMixDataset(_source(root, loaded), steps)
 
 
-def _work(dataset: Any) -> Callable[[], Batch]:
+def _work(dataset: Any, collate: Callable) -> Callable[[], Batch]:
     loader = DataLoader(
         dataset,
         batch_size=BATCH_SIZE,
         num_workers=WORKERS,
         persistent_workers=True,
-        collate_fn=pseudo_collate,
+        collate_fn=collate,
         worker_init_fn=partial(_start, num_workers=WORKERS, rank=0, seed=0),
         multiprocessing_context='fork',
     )
