@@ -1,11 +1,11 @@
 """A 3x3 convolution on a CPU with a quarter of the multiplications."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.grad import conv2d_weight
 
 # Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016,
 # https://arxiv.org/abs/1509.09308), F(4x4, 3x3): what makes 4 values of a row from 6.
@@ -84,43 +84,74 @@ class _Winograd(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         height, width = x.shape[2:]
-        grad = grad[:, :height, :width].permute(0, 3, 1, 2)
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            tiles = _convolve(grad, weight.flip(2, 3).transpose(0, 1))
+            inside = grad[:, :height, :width].permute(0, 3, 1, 2)
+            tiles = _convolve(inside, weight.flip(2, 3).transpose(0, 1))
             grad_x = tiles[:, :height, :width].permute(0, 3, 1, 2)
         if ctx.needs_input_grad[1]:
-            grad_weight = conv2d_weight(x, weight.shape, grad, padding=1)
+            grad_weight = _weight_gradient(x, grad)
         return grad_x, grad_weight
 
 
 def _convolve(x: Tensor, weight: Tensor) -> Tensor:
-    n, c_in, height, width = x.shape
-    c_out = weight.shape[0]
-    rows, columns = -(-height // OUT), -(-width // OUT)
-    padding = (0, 0, 1, columns * OUT + 1 - width, 1, rows * OUT + 1 - height)
-    padded = functional.pad(x.permute(0, 2, 3, 1), padding)
-    from_input, from_kernel, to_output = (
-        _both_axes(matrix, x) for matrix in (FROM_INPUT, FROM_KERNEL, TO_OUTPUT)
-    )
-    kernel = (from_kernel @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(
-        TILE * TILE, c_in, c_out
-    )
+    c_out, c_in = weight.shape[:2]
+    kernel = _both_axes(FROM_KERNEL, x) @ weight.permute(2, 3, 1, 0).reshape(9, -1)
+    kernel = kernel.view(-1, c_in, c_out)
+    to_output = _both_axes(TO_OUTPUT, x)
+    n, rows, columns = len(x), *_counts(x)
     result = x.new_empty((n, rows * OUT, columns * OUT, c_out))
     places = result.view(n, rows, OUT, columns, OUT, c_out)
+    for image, strip, tiles in _strips(x):
+        mixed = torch.bmm(tiles, kernel).view(TILE * TILE, -1)
+        values = (to_output @ mixed).view(OUT, OUT, -1, columns, c_out)
+        places[image, strip] = values.permute(2, 0, 3, 1, 4)
+    return result
+
+
+def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """Return the gradient of the kernel, (C_out, C, 3, 3).
+
+    Args:
+        grad: Gradient of the result in whole tiles, zero outside of the image.
+    """
+    n, c_in, c_out = len(x), x.shape[1], grad.shape[-1]
+    rows, columns = _counts(x)
+    places = grad.reshape(n, rows, OUT, columns, OUT, c_out)
+    from_output = _both_axes(TO_OUTPUT, x).T
+    total = x.new_zeros((TILE * TILE, c_in, c_out))
+    for image, strip, tiles in _strips(x):
+        part = places[image, strip].permute(1, 3, 0, 2, 4).reshape(OUT * OUT, -1)
+        mixed = (from_output @ part).view(TILE * TILE, -1, c_out)
+        total.baddbmm_(tiles.transpose(1, 2), mixed)
+    kernel = _both_axes(FROM_KERNEL, x).T @ total.view(TILE * TILE, -1)
+    return kernel.view(3, 3, c_in, c_out).permute(3, 2, 0, 1)
+
+
+def _strips(x: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
+    """Yield an image, a range of its rows of tiles, and these as products need them.
+
+    The tiles are (36, tiles, C).
+    """
+    n, channels, height, width = x.shape
+    rows, columns = _counts(x)
+    padding = (0, 0, 1, columns * OUT + 1 - width, 1, rows * OUT + 1 - height)
+    padded = functional.pad(x.permute(0, 2, 3, 1), padding)
+    from_input = _both_axes(FROM_INPUT, x)
     step = max(1, TILES // columns)
     for image in range(n):
         for start in range(0, rows, step):
             stop = min(start + step, rows)
-            strip = padded[image, start * OUT : stop * OUT + 2]
-            tiles = strip.unfold(0, TILE, OUT).unfold(1, TILE, OUT)
+            part = padded[image, start * OUT : stop * OUT + 2]
+            tiles = part.unfold(0, TILE, OUT).unfold(1, TILE, OUT)
             tiles = tiles.permute(3, 4, 0, 1, 2).reshape(TILE * TILE, -1)
-            mixed = torch.bmm((from_input @ tiles).view(TILE * TILE, -1, c_in), kernel)
-            values = (to_output @ mixed.view(TILE * TILE, -1)).view(
-                OUT, OUT, stop - start, columns, c_out
-            )
-            places[image, start:stop] = values.permute(2, 0, 3, 1, 4)
-    return result
+            mixed = (from_input @ tiles).view(TILE * TILE, -1, channels)
+            yield image, slice(start, stop), mixed
+
+
+def _counts(x: Tensor) -> tuple[int, int]:
+    """Return how many tiles cover the height and the width of (N, C, H, W)."""
+    return -(-x.shape[2] // OUT), -(-x.shape[3] // OUT)
 
 
 def _both_axes(matrix: tuple, like: Tensor) -> Tensor:
