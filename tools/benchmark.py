@@ -28,7 +28,7 @@ FOLDER = Path(__file__).with_name('benchmarks')
 NAMES = sorted(
     path.stem.replace('_', '-')
     for path in FOLDER.glob('[a-z]*.py')
-    if path.stem not in ('case', 'networks')
+    if path.stem not in ('case', 'networks', 'transformers_peer')
 )
 PEERS = 'torch', 'numpy', 'opencv-python', 'onedl-mmsegmentation', 'albumentations'
 # Seconds that both sides of a case may take together, beside the least number of runs.

@@ -14,7 +14,7 @@ from torch import nn
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.files import read_mask
 from mmsegmentation.precision import has_bf16
-from tools.benchmarks.case import Case, LeftOut, Options
+from tools.benchmarks.case import Case, LeftOut, Options, missing
 from tools.benchmarks.networks import SIZES, TITLES, build_pair
 
 PEER = 'MMSegmentation'
@@ -34,12 +34,31 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
             sides = _loops(models, Path(folder, name), size)
             unit = 'of the labels'
             yield Case(f'{title}, fp32', PEER, sides, _differing, 1e-4, unit)
+            if name == 'convnext':
+                yield _beside_transformers(title, Path(folder, name), size, options)
             title += ', bf16 beside fp32'
             if not has_bf16():
                 yield LeftOut(title, PEER, 'this CPU has no bfloat16 arithmetic')
                 continue
             models[0].precision = 'bf16'
             yield Case(title, PEER, sides, _differing, 0.05, unit)
+
+
+def _beside_transformers(
+    title: str, root: Path, size: int, options: Options
+) -> Case | LeftOut:
+    title, peer = f'{title}, fp32', 'transformers'
+    if why := missing('transformers'):
+        return LeftOut(title, peer, why)
+    if size != SIDE:
+        return LeftOut(title, peer, 'it resizes on its own')
+    from tools.benchmarks import transformers_peer
+
+    models = build_pair('convnext', size, options.device)
+    theirs = transformers_peer.build_peer(models[0], options.device)
+    ours = _loops(models, root, size)[0]
+    sides = ours, transformers_peer.loop(theirs, root, options.device)
+    return Case(title, peer, sides, _differing, 1e-4, 'of the labels')
 
 
 def _draw(folder: Path, count: int) -> None:
@@ -102,7 +121,7 @@ def _runner(model: nn.Module, dataset: dict, writer: dict, root: Path) -> Runner
         test_evaluator=writer,
         default_hooks=dict(checkpoint=None, logger=None),
         default_scope='mmseg',
-        experiment_name=f'{root.name}_{writer["type"]}',
+        experiment_name=f'{root.name}_{writer["type"]}_{id(model)}',
         log_level='ERROR',
     )
 
