@@ -56,7 +56,8 @@ class FastEncoderDecoder(EncoderDecoder):
             samples = [SegDataSample() for _ in inputs]
         else:
             samples = data_samples
-            size = samples[0].metainfo.get('pad_shape', size)[:2]
+            meta = samples[0].metainfo
+            size = meta.get('pad_shape', meta.get('img_shape', size))[:2]
         with autocast(inputs.device.type, self.precision):
             if self._slides(inputs):
                 logits, size = self._slide(inputs), inputs.shape[2:]

@@ -22,7 +22,7 @@ class FastLossHead(BaseDecodeHead):
             seg_logits: (N, classes, h, w), resized to the size of the labels here.
             batch_data_samples: Samples with ``gt_sem_seg``, (1, H, W).
         """
-        seg_label = self._stack_batch_gt(batch_data_samples)
+        seg_label = self._stack_batch_gt(batch_data_samples).long()
         seg_logits = resize(
             seg_logits,
             size=seg_label.shape[2:],
@@ -32,7 +32,7 @@ class FastLossHead(BaseDecodeHead):
         seg_weight = None
         if self.sampler is not None:
             seg_weight = self.sampler.sample(seg_logits, seg_label)
-        seg_label = seg_label.squeeze(1).long()
+        seg_label = seg_label.squeeze(1)
         parts = self.loss_decode
         losses: dict[str, Tensor] = {}
         for part in parts if isinstance(parts, nn.ModuleList) else [parts]:

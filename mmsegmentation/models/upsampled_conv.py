@@ -60,7 +60,9 @@ def _add_resized(
     across = columns.permute(1, 2, 0).flatten(1)
     wide = across @ mixed.reshape(-1, width * 3, c_out)
     down = rows.permute(1, 0, 2).flatten(1).expand(n, -1, -1)
-    return total.baddbmm_(down, wide.reshape(n, 3 * height, -1))
+    # Autocast leaves what works in place alone.
+    wide = wide.reshape(n, 3 * height, -1).to(total.dtype)
+    return total.baddbmm_(down.to(total.dtype), wide)
 
 
 def _shifts(size: int, target: int, like: Tensor, align_corners: bool) -> Tensor:
