@@ -25,6 +25,7 @@ from mmsegmentation.files import (
     list_images,
     mask_name,
     read_image,
+    read_json,
     refuse_existing,
     sha256_of,
     whole_folder,
@@ -76,13 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     thresholds = read_thresholds(
         args.threshold, args.class_threshold, predictions.classes
     )
+    check_classes(predictions, args.data_root)
     check_images(predictions, args.data_root)
     labels = PseudoLabels(predictions, args.data_root / 'test/images', thresholds)
     with whole_folder(out, marker=PSEUDO, overwrite=args.overwrite) as folder:
         summary = labels.write(folder, args.round)
     print(kept_table(summary))
     print(f'{len(summary["images"])} images written to {out}', end='')
-    print(f', {len(summary["dropped"])} dropped: no pixel was trusted')
+    print(f', {len(summary["dropped"])} left out because no pixel of them was trusted')
     return 0
 
 
@@ -121,6 +123,22 @@ def _fraction(thing: str, text: str | float) -> float:
     if not 0 <= value <= 1:
         raise InputError(thing, f'{text} is not in [0, 1]', 'give a probability')
     return value
+
+
+def check_classes(predictions: Predictions, root: Path) -> None:
+    """Refuse predictions of other classes than the data root's.
+
+    Raises:
+        InputError: The class table in ``dataset.json`` is not that of the predictions.
+    """
+    path = root / 'dataset.json'
+    known = read_json(path).get('classes') if path.is_file() else None
+    if known is not None and list(known) != list(predictions.classes):
+        raise InputError(
+            predictions.folder,
+            f'its classes differ from those of {path}',
+            'name predictions of a model that was trained on this data root',
+        )
 
 
 def check_images(predictions: Predictions, root: Path) -> None:

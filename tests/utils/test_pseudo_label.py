@@ -1,5 +1,7 @@
 """Pseudo labels: what is trusted, what is refused, and what is written down."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -35,11 +37,18 @@ def test_pixels__below_the_threshold_become_255(run, pred, root):
 
 def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
     out = run(main, pred, '--data-root', root)[1]
-    assert '1 dropped: no pixel was trusted' in out
+    assert '1 left out because no pixel of them was trusted' in out
     assert not (root / 'pseudo/images/b_2').exists()
     assert not (root / 'pseudo/mask/b_2').exists()
     summary = read_json(root / 'pseudo/pseudo.json')
     assert (summary['images'], summary['dropped']) == (['b_1/1.jpg'], ['b_2/1.jpg'])
+
+
+def test_classes__of_another_data_root_are_refused(misuse, pred, root):
+    table = {'classes': ['Background', 'can', 'jar']}
+    (root / 'dataset.json').write_text(json.dumps(table))
+    misuse(main, 'its classes differ from those of', pred, '--data-root', root)
+    assert not (root / 'pseudo').exists()
 
 
 def test_class_threshold__moves_one_class(run, pred, root):
