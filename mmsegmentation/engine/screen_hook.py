@@ -19,12 +19,16 @@ from rich.progress import (
 )
 
 
+# Iterations after which a first line shows that the run is under way, and its pace.
+EARLY = 10
+
+
 @HOOKS.register_module()
 class ScreenHook(Hook):
     """Show a run on one readable screen.
 
-    In training a line every ``interval`` iterations (loss, learning rate, time left)
-    and one per validation; on a terminal a bar runs below them. The whole log goes to
+    In training a line after the first ten and then every ``interval`` iterations (loss,
+    learning rate, time left), and one per validation; on a terminal a bar runs below them. The whole log goes to
     the log files of the work folder.
 
     Args:
@@ -52,7 +56,8 @@ class ScreenHook(Hook):
         """Show the loss every ``interval`` iterations."""
         self._advance()
         done, total = runner.iter + 1, runner.max_iters
-        if done % self.interval and done != total:
+        early = done - self._first == min(EARLY, self.interval)
+        if done % self.interval and done != total and not early:
             return
         scalars = runner.message_hub.log_scalars
         loss = scalars['train/loss'].mean(min(self.interval, done - self._first))

@@ -40,6 +40,14 @@ def test_training__line_has_mean_loss_largest_rate_and_time_left(train, lines, c
     ]
 
 
+def test_training__an_early_line_shows_the_pace(train, lines, clock):
+    clock(0, 10, 20)
+    train([ScreenHook(interval=50)], [0] * 12)
+    found = [line for line in lines() if 'loss' in line]
+    assert [line.split()[0] for line in found] == ['10/12', '12/12']
+    assert found[0].endswith('1.00 s/it left 0:00:02')
+
+
 def test_training__resumed_run_counts_its_own_time_and_loss(train, lines, clock):
     train([], [3, 0], losses=[100, 100])
     clock(0, 10, 20)
