@@ -18,7 +18,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-
 # Iterations after which a first line shows that the run is under way, and its pace.
 EARLY = 10
 
@@ -28,8 +27,8 @@ class ScreenHook(Hook):
     """Show a run on one readable screen.
 
     In training a line after the first ten and then every ``interval`` iterations (loss,
-    learning rate, time left), and one per validation; on a terminal a bar runs below them. The whole log goes to
-    the log files of the work folder.
+    learning rate, time left), and one per validation; on a terminal a bar runs below
+    them. The whole log goes to the log files of the work folder.
 
     Args:
         interval: Iterations from one line to the next.
