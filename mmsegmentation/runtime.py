@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -99,11 +100,14 @@ def _pair(option: str) -> tuple[str, str]:
     return key, value
 
 
-def build_runner(cfg: 'Config') -> 'Runner':
+def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
     """Build a runner, its data included; its log goes to files, errors to the screen.
 
     Batch norm that is synchronised between processes becomes the plain one where there
     is one process, or no GPU: PyTorch has it on GPUs alone.
+
+    Args:
+        options: The ``key=value`` pairs that changed ``cfg``, for the message.
 
     Raises:
         InputError: The config names a part that does not exist, or misuses one, or the
@@ -128,9 +132,7 @@ def build_runner(cfg: 'Config') -> 'Runner':
         except InputError:
             raise
         except MISUSES as error:
-            raise InputError(
-                cfg.filename, f'does not build ({error})', 'correct the config'
-            ) from None
+            raise _misuse(cfg.filename, options, str(error)) from None
         except OSError as error:
             raise InputError(
                 error.filename or cfg.work_dir,
@@ -142,6 +144,20 @@ def build_runner(cfg: 'Config') -> 'Runner':
             handler.stream = screen  # setStream would flush the one before
             handler.setLevel(logging.ERROR)
     return runner
+
+
+def _misuse(path: str, options: Sequence[str], error: str) -> InputError:
+    """Blame the options whose key the library complains of, else the config."""
+    words = re.findall(r'\w+', error)
+    named = [o for o in options if _pair(o)[0].rpartition('.')[2] in words]
+    if named:
+        thing, way_out = '--cfg-options ' + ' '.join(named), f'correct it; see {path}'
+    elif options:
+        thing = f'{path} with --cfg-options {" ".join(options)}'
+        way_out = 'correct the options or the config'
+    else:
+        thing, way_out = path, 'correct the config'
+    return InputError(thing, f'does not build ({error})', way_out)
 
 
 def find_pretrained(cfg: 'Config') -> list[str]:

@@ -141,22 +141,16 @@ def predict(
 
     images = Path(part['data_root'], part['data_prefix']['img_path'])
     labelled = 'seg_map_path' in part['data_prefix']
-    cfg.test_evaluator = [
-        {
-            'type': 'PredictionWriter',
-            'out_dir': str(folder),
-            'images': str(images),
-            'probs': args.probs,
-        }
-    ] + [{'type': 'ExactIoUMetric'}] * labelled
-    if args.probs and not args.tta:  # our segmentor keeps no logits unasked
-        cfg.model.test_cfg = {**(cfg.model.get('test_cfg') or {})}
-        cfg.model.test_cfg.keep_seg_logits = True
+    cfg.test_evaluator = [_writer(cfg, images, folder, args)]
+    if labelled:
+        cfg.test_evaluator.append({'type': 'ExactIoUMetric'})
     with TemporaryDirectory() as cfg.work_dir:
-        runner = _test_runner(cfg)
+        runner = _test_runner(cfg, args.cfg_options)
         load_weights(runner.model, content, args.checkpoint)
+        dataset = runner.test_dataloader.dataset
+        if is_main_process():
+            print(f'{len(dataset)} images of {args.split} to predict', flush=True)
         runner.test()
-    dataset = runner.test_dataloader.dataset
     if not is_main_process():
         return None
     paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
@@ -169,7 +163,22 @@ def predict(
     return scores
 
 
-def _test_runner(cfg: 'Config') -> 'Runner':
+def _writer(
+    cfg: 'Config', images: Path, folder: Path, args: Namespace
+) -> dict[str, Any]:
+    """Return the config of what writes masks, and have the model keep what it needs."""
+    if args.probs and not args.tta:  # our segmentor keeps no logits unasked
+        cfg.model.test_cfg = {**(cfg.model.get('test_cfg') or {})}
+        cfg.model.test_cfg.keep_seg_logits = True
+    return {
+        'type': 'PredictionWriter',
+        'out_dir': str(folder),
+        'images': str(images),
+        'probs': args.probs,
+    }
+
+
+def _test_runner(cfg: 'Config', options: Sequence[str]) -> 'Runner':
     start_from_scratch(cfg)
     cfg.resume, cfg.load_from = False, None
     training = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
@@ -180,7 +189,7 @@ def _test_runner(cfg: 'Config') -> 'Runner':
     cfg.custom_hooks = [{'type': 'ScreenHook'}]
     cfg.default_hooks = {'checkpoint': None, 'logger': None}
     cfg.visualizer = {'type': 'Visualizer', 'vis_backends': []}
-    return build_runner(cfg)
+    return build_runner(cfg, options)
 
 
 def _origin(args: Namespace) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def train(cfg: 'Config', args: Namespace) -> None:
     work_dir = Path(cfg.work_dir)
     earlier = _earlier_results(work_dir, args)
     content = _choose_start(cfg, args, earlier)
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
     runner.register_hook(QuietLoadHook(), 'LOWEST')
     if args.resume:

@@ -83,8 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with whole_folder(out, marker=PSEUDO, overwrite=args.overwrite) as folder:
         summary = labels.write(folder, args.round)
     print(kept_table(summary))
-    print(f'{len(summary["images"])} images written to {out}', end='')
-    print(f', {len(summary["dropped"])} left out because no pixel of them was trusted')
+    print(f'{len(summary["images"])} images written to {out}')
+    if summary['dropped']:
+        print(f'{len(summary["dropped"])} without a trusted pixel were left out')
     return 0
 
 

@@ -2,6 +2,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -20,6 +21,8 @@ from rich.progress import (
 
 # Iterations after which a first line shows that the run is under way, and its pace.
 EARLY = 10
+# Scores that MMEngine gets in percent; shown as the fractions of metrics.json.
+PERCENT = frozenset({'mIoU', 'mIoU_image', 'mAcc', 'aAcc'})
 
 
 @HOOKS.register_module()
@@ -73,7 +76,7 @@ class ScreenHook(Hook):
         """Show the validation's scores, and whether they are the best so far."""
         if not metrics:
             return
-        text = '  '.join(f'{key} {value}' for key, value in metrics.items())
+        text = '  '.join(f'{key} {_value(key, metrics[key])}' for key in metrics)
         score = metrics.get('mIoU', float('nan'))
         mark = '  (best)' if score > self._best else ''
         self._best = max(self._best, score)  # in this order, nan is never kept
@@ -121,6 +124,10 @@ class ScreenHook(Hook):
     def _print(self, text: str) -> None:
         if is_main_process():
             (self._bar.console if self._bar else self._console).print(text)
+
+
+def _value(name: str, value: Any) -> str:
+    return f'{value / 100:.4f}' if name in PERCENT else str(value)
 
 
 def _param_groups(runner: Runner) -> list[dict]:

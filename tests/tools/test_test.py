@@ -4,16 +4,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
-from mmseg.models import SegTTAModel
-from mmseg.structures import SegDataSample
-from torch import nn
 
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.evaluation.prediction_writer import _probs
 from mmsegmentation.files import list_images, read_json, read_mask, sha256_of
-from mmsegmentation.models.tta import MeanProbabilityTTA
 from mmsegmentation.predictions import open_predictions
 from tools import test
 
@@ -102,7 +97,7 @@ def test_test_part__has_masks_and_no_scores(predict, shared_data, options):
     assert list(predictions.image_ids) == list_images(shared_data / 'test/images')
     assert predictions.origin['tta'] is bool(options)
     assert not (out / 'metrics.json').exists()
-    assert printed == f'predictions: {out}\n'
+    assert printed == f'2 images of test to predict\npredictions: {out}\n'
 
 
 def test_probs__are_those_of_the_masks_at_a_quarter_of_the_size(predict, shared_data):
@@ -139,31 +134,6 @@ def test_tta__joins_views_and_scores_them(predict):
     image_id = open_predictions(both).image_ids[0]
     sure = [open_predictions(f).confidence(image_id) for f in (plain, both)]
     assert (sure[0] != sure[1]).any()
-
-
-@pytest.mark.filterwarnings('ignore:The shape of value will convert:UserWarning')
-def test_tta__labels_are_those_of_mmsegmentations_own(tmp_path):
-    torch.manual_seed(0)
-    views = []
-    for _ in range(3):
-        sample = SegDataSample(metainfo={'img_path': 'x.jpg'})
-        sample.seg_logits = PixelData(data=torch.randn(11, 9, 7) * 4)
-        views.append(sample)
-
-    class Module(nn.Module):
-        out_channels = 11
-
-    class Segmentor(nn.Module):
-        decode_head, align_corners, test_step = Module(), False, None
-        out_channels = 11
-
-    ours = MeanProbabilityTTA(module=Segmentor()).merge_preds([views])[0]
-    theirs = SegTTAModel(module=Segmentor()).merge_preds([views])[0]
-    assert ours.pred_sem_seg.data.tolist() == theirs.pred_sem_seg.data.tolist()
-    torch.testing.assert_close(
-        ours.seg_logits.data.exp(),
-        torch.stack([v.seg_logits.data.softmax(0) for v in views]).mean(0),
-    )
 
 
 def test_rank__of_a_launcher_that_is_not_asked_for_changes_nothing(

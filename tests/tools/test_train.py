@@ -194,6 +194,13 @@ def test_config__misuse_is_one_line(misuse, write_config, shared_data, tmp_path)
     refused('does not build', config, '--cfg-options', 'optim_wrapper.optimizer=3')
     wrong = 'train_dataloader.dataset.dataset.no_such_argument=3'
     refused('no_such_argument', config, '--cfg-options', wrong)
+    options = ('--cfg-options', 'log_level=ERROR', 'train_cfg.max_iter=10')
+    message = (
+        r'error: --cfg-options train_cfg\.max_iter=10: does not build .*; correct it'
+    )
+    refused(message, config, *options)
+    scheduler = 'param_scheduler.0.type=NoSuchScheduler'
+    refused(f'with --cfg-options {scheduler}: does not', config, options[0], scheduler)
 
 
 def test_arguments__unknown_option_is_one_line(run):

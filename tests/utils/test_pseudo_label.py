@@ -37,11 +37,16 @@ def test_pixels__below_the_threshold_become_255(run, pred, root):
 
 def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
     out = run(main, pred, '--data-root', root)[1]
-    assert '1 left out because no pixel of them was trusted' in out
+    assert out.splitlines()[-1] == '1 without a trusted pixel were left out'
     assert not (root / 'pseudo/images/b_2').exists()
     assert not (root / 'pseudo/mask/b_2').exists()
     summary = read_json(root / 'pseudo/pseudo.json')
     assert (summary['images'], summary['dropped']) == (['b_1/1.jpg'], ['b_2/1.jpg'])
+
+
+def test_images__that_are_all_kept_are_all_that_is_told(run, pred, root):
+    out = run(main, pred, '--data-root', root, '--threshold', 0)[1]
+    assert out.splitlines()[-1] == f'2 images written to {root / "pseudo"}'
 
 
 def test_classes__of_another_data_root_are_refused(misuse, pred, root):

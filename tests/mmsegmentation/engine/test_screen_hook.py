@@ -66,10 +66,10 @@ def test_training__resumed_run_counts_its_own_time_and_loss(train, lines, clock)
 def test_validation__line_has_all_scores_and_marks_the_best(train, lines):
     train([ScreenHook(100)], [2, 1, 3, 3])
     assert [line for line in lines() if 'valid' in line] == [
-        'valid mIoU 25.0 mIoU_image 25.0 mAcc 50.0 aAcc 50.0 (best)',
-        'valid mIoU 12.5 mIoU_image 12.5 mAcc 25.0 aAcc 25.0',
-        'valid mIoU 37.5 mIoU_image 37.5 mAcc 75.0 aAcc 75.0 (best)',
-        'valid mIoU 37.5 mIoU_image 37.5 mAcc 75.0 aAcc 75.0',
+        'valid mIoU 0.2500 mIoU_image 0.2500 mAcc 0.5000 aAcc 0.5000 (best)',
+        'valid mIoU 0.1250 mIoU_image 0.1250 mAcc 0.2500 aAcc 0.2500',
+        'valid mIoU 0.3750 mIoU_image 0.3750 mAcc 0.7500 aAcc 0.7500 (best)',
+        'valid mIoU 0.3750 mIoU_image 0.3750 mAcc 0.7500 aAcc 0.7500',
     ]
 
 
@@ -80,11 +80,11 @@ def test_validation__score_that_is_no_number_is_never_the_best(lines):
     hook.after_val_epoch(None, {'loss': 1.0})
     hook.after_val_epoch(None, {})
     assert lines() == [
-        'valid mIoU 10.0 (best)',
+        'valid mIoU 0.1000 (best)',
         'valid mIoU nan',
-        'valid mIoU 8.0',
-        'valid mIoU 9.0',
-        'valid mIoU 11.0 (best)',
+        'valid mIoU 0.0800',
+        'valid mIoU 0.0900',
+        'valid mIoU 0.1100 (best)',
         'valid loss 1.0',
     ]
 
