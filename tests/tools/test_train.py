@@ -199,8 +199,8 @@ def test_config__misuse_is_one_line(misuse, write_config, shared_data, tmp_path)
         r'error: --cfg-options train_cfg\.max_iter=10: does not build .*; correct it'
     )
     refused(message, config, *options)
-    scheduler = 'param_scheduler.0.type=NoSuchScheduler'
-    refused(f'with --cfg-options {scheduler}: does not', config, options[0], scheduler)
+    wrong = 'optim_wrapper.optimizer.type=NoSuchOptimizer'
+    refused(f'with --cfg-options {wrong}: does not build', config, options[0], wrong)
 
 
 def test_arguments__unknown_option_is_one_line(run):
