@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, TypeVar
 
 T = TypeVar('T')
+# A longer list of problems helps nobody; all problems of one kind look alike.
+SHOWN = 40
 
 
 class InputError(ValueError):
@@ -25,11 +27,19 @@ class InputError(ValueError):
         return type(self), self._parts
 
 
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        # Of an option that is required, a flag or a list, the default tells nothing.
+        if action.default is None or action.default is False or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that shows defaults and speaks in one line."""
 
     def __init__(self, **kwargs) -> None:
-        kwargs.setdefault('formatter_class', argparse.ArgumentDefaultsHelpFormatter)
+        kwargs.setdefault('formatter_class', _Defaults)
         kwargs.setdefault('allow_abbrev', False)
         super().__init__(**kwargs)
 
@@ -58,6 +68,14 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     raise SystemExit(code)
+
+
+def print_some(lines: Sequence[str]) -> None:
+    """Print the first ``SHOWN`` of ``lines``, and how many more there are."""
+    for line in lines[:SHOWN]:
+        print(line)
+    if len(lines) > SHOWN:
+        print(f'... and {len(lines) - SHOWN} more')
 
 
 def usable_cpus() -> int:

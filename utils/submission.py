@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mmsegmentation.classes import CLASSES, palette_of
-from mmsegmentation.command import InputError, Parser, progress, run_command
+from mmsegmentation.command import InputError, Parser, print_some, progress, run_command
 from mmsegmentation.files import (
     list_images,
     mask_name,
@@ -217,8 +217,7 @@ def check_size(
 def run_check(args: argparse.Namespace) -> None:
     wanted = read_test_ids(args.test_json)
     problems = find_problems(args.csv, wanted, args.size, args.num_classes)
-    for problem in problems:
-        print(problem)
+    print_some(problems)
     if problems:
         count = f'{len(problems)} problem' + 's' * (len(problems) > 1)
         raise InputError(args.csv, count, 'write it again')

@@ -11,6 +11,7 @@ import pytest
 from mmsegmentation.command import (
     InputError,
     Parser,
+    print_some,
     progress,
     run_command,
     usable_cpus,
@@ -123,6 +124,28 @@ def test_parser__help_shows_defaults(parse):
     code, out, _ = parse('--help')
     assert code == 0
     assert 'how often (default: 7)' in out
+
+
+def test_parser__help_shows_no_default_that_tells_nothing(run):
+    def main(args):
+        parser = Parser(prog='tools/x.py')
+        parser.add_argument('--out', required=True, help='result')
+        parser.add_argument('--fast', action='store_true', help='hurry')
+        parser.add_argument('--names', nargs='+', default=[], help='who')
+        parser.add_argument('--least', type=int, default=0, help='how few')
+        return parser.parse_args(args) and 0
+
+    out = run(main, '--help')[1]
+    assert out.count('(default') == 1
+    assert 'how few (default: 0)' in out
+
+
+def test_print_some__counts_what_it_leaves_out(capsys):
+    print_some([f'line {i}' for i in range(40)])
+    assert len(capsys.readouterr().out.splitlines()) == 40
+    print_some([f'line {i}' for i in range(189)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ['line 39', '... and 149 more']
 
 
 class Screen(io.StringIO):

@@ -173,6 +173,16 @@ def test_check__lists_all_problems_and_leaves_with_2(run, pred, test_json, tmp_p
     assert err == f'error: {out}: 3 problems; write it again\n'
 
 
+def test_check__of_another_json_is_a_short_list(run, pred, test_json, tmp_path):
+    listing = test_json(*(f'{i}.jpg' for i in range(100)))
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out)
+    code, text, err = run(main, 'check', out, '--test-json', listing)
+    assert (code, err) == (2, f'error: {out}: 102 problems; write it again\n')
+    assert len(text.splitlines()) == 41
+    assert text.endswith('... and 62 more\n')
+
+
 def test_check__misuse_is_one_line(misuse, test_json, tmp_path):
     listing = test_json('a.jpg')
     misuse(main, 'cannot be read', 'check', tmp_path, '--test-json', listing)
