@@ -13,6 +13,7 @@ from mmsegmentation.classes import CLASSES
 from mmsegmentation.command import (
     InputError,
     Parser,
+    print_some,
     progress,
     run_command,
     usable_cpus,
@@ -33,9 +34,8 @@ from utils.coco import Findings, Part, read_part
 from utils.rasterise import ORDERS, paint
 
 MARKER = 'dataset.json'
+LEADS_OUT = 'a link that leads out of the raw folder'
 SOURCES = {'train': 'train.json', 'valid': 'val.json', 'test': 'test.json'}
-# A longer list helps nobody; all problems of one kind look alike.
-SHOWN = 50
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:
@@ -133,12 +133,21 @@ def check_images(args: Namespace, parts: Sequence[Part], found: Findings) -> Non
         (args.raw, row['file_name'], row['width'], row['height']) for _, row in todo
     ]
     seen: dict[str, list[tuple[str, str]]] = {}
+    outside: dict[str, list[str]] = {}
     results = in_parallel(check_image, jobs, args.jobs, 'check')
     for (part, row), (problem, content) in zip(todo, results, strict=True):
-        if problem:
+        if problem == LEADS_OUT:
+            folder = (args.raw / row['file_name']).parent
+            outside.setdefault(str(folder), []).append(row['file_name'])
+        elif problem:
             found.errors.append(f'{part.path.name}: {problem}')
         else:
             seen.setdefault(content, []).append((part.name, row['file_name']))
+    found.errors += [
+        f'{folder}: holds links that lead out of {args.raw} (images: {len(names)}, '
+        f'{names[0]} first); cp -rL {args.raw} COPY makes files of them, then name COPY'
+        for folder, names in outside.items()
+    ]
     for copies in seen.values():
         names = {part for part, _ in copies}
         if len(names) > 1:
@@ -155,7 +164,7 @@ def check_image(raw: Path, name: str, width: int, height: int) -> tuple[str, str
     except RuntimeError:
         return f'{name}: a link that leads to itself', ''
     if not inside:
-        return f'{name}: a link that leads out of {raw}; put the file itself there', ''
+        return LEADS_OUT, ''
     try:
         image = read_image(path)
     except InputError as error:
@@ -180,10 +189,7 @@ def report(found: Findings, raw: Path) -> None:
         InputError: There are errors.
     """
     for kind, texts in (('warning', found.warnings), ('problem', found.errors)):
-        for text in texts[:SHOWN]:
-            print(f'{kind}: {text}')
-        if len(texts) > SHOWN:
-            print(f'... and {len(texts) - SHOWN} more')
+        print_some([f'{kind}: {text}' for text in texts])
     if found.errors:
         count = len(found.errors)
         raise InputError(

@@ -1,15 +1,21 @@
-"""Small prediction folders and data roots."""
+"""Small prediction folders, data roots, and the raw folder that one is made of."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmsegmentation.classes import CLASSES
-from mmsegmentation.files import mask_name, write_mask
+from mmsegmentation.files import mask_name, read_json, read_mask, write_mask
 from mmsegmentation.predictions import finish_predictions, write_prediction
+from utils.prepare_data import main as prepare
+
+HEIGHT, WIDTH = 6, 8
+PARTS = {'train': 'train.json', 'valid': 'val.json', 'test': 'test.json'}
 
 
 @pytest.fixture
@@ -55,3 +61,116 @@ def make_part(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+class Raw:
+    """A small raw folder that is right until a test spoils it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.out = folder.parent / 'made' / 'root'
+        self.json = {
+            'train': part({10: 'a/1.jpg', 3: 'b/1.jpg'}, [(70, 3, 2), (4, 10, 5)]),
+            'valid': part({10: 'a/2.jpg'}, [(9, 10, 1)]),
+            'test': part({8: 'a/3.jpg'}, []),
+        }
+        for number, row in enumerate(self.rows('images')):
+            self.draw(row['file_name'], 30 * number)
+        self.write()
+
+    def rows(self, key: str) -> list[dict]:
+        return [row for content in self.json.values() for row in content[key]]
+
+    def draw(self, name: str, grey: int, width: int = WIDTH) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (width, HEIGHT), (grey, grey, grey)).save(path)
+        return path
+
+    def spoil_image(self, **fields: object) -> None:
+        self.json['train']['images'][0].update(fields)
+
+    def spoil_object(self, **fields: object) -> None:
+        self.json['train']['annotations'][0].update(fields)
+
+    def spoil_outline(self, segmentation: object) -> None:
+        self.spoil_object(segmentation=segmentation)
+
+    def write(self) -> None:
+        for name, content in self.json.items():
+            (self.folder / PARTS[name]).write_text(json.dumps(content))
+
+    @staticmethod
+    def box(left: float, top: float, right: float, bottom: float) -> list[float]:
+        return [left, top, right, top, right, bottom, left, bottom]
+
+    @property
+    def argv(self) -> tuple:
+        return self.folder, '--out', self.out, '--jobs', 1
+
+    def made(self, name: str) -> np.ndarray:
+        return read_mask(self.out / name)
+
+    def report(self) -> dict:
+        return read_json(self.out / 'dataset.json')
+
+
+def part(names: dict[int, str], objects: list[tuple[int, int, int]]) -> dict[str, Any]:
+    """Return COCO JSON; ``objects`` are annotation, image and category ids."""
+    images = [
+        {'id': number, 'file_name': name, 'width': WIDTH, 'height': HEIGHT}
+        for number, name in names.items()
+    ]
+    categories = [{'id': i, 'name': n} for i, n in enumerate(CLASSES) if i]
+    annotations = [
+        {
+            'id': number,
+            'image_id': image,
+            'category_id': category,
+            'segmentation': [Raw.box(1, 1, 5, 4)],
+            'area': 12.0,
+        }
+        for number, image, category in objects
+    ]
+    return {'images': images, 'categories': categories, 'annotations': annotations}
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Raw:
+    return Raw(tmp_path / 'raw')
+
+
+@pytest.fixture
+def refused(run: Callable, raw: Raw) -> Callable[..., str]:
+    """Prepare what must be refused: listed in full, one line of error, no output."""
+
+    def call(*listed: str) -> str:
+        raw.write()
+        code, out, err = run(prepare, *raw.argv)
+        assert code == 2
+        assert err.startswith(f'error: {raw.folder}: {len(listed)} problem')
+        assert err.count('\n') == 1
+        problems = [line for line in out.splitlines() if line.startswith('problem: ')]
+        assert len(problems) == len(listed), problems
+        for text in listed:
+            assert any(text in problem for problem in problems), (text, problems)
+        assert not raw.out.parent.exists()
+        return out
+
+    return call
+
+
+@pytest.fixture
+def accepted(run: Callable, raw: Raw) -> Callable[..., dict]:
+    """Prepare what must be accepted; return ``dataset.json``."""
+
+    def call(*argv: object) -> dict:
+        raw.write()
+        code, out, err = run(prepare, *raw.argv, *argv)
+        assert (code, err) == (0, '')
+        report = raw.report()
+        for text in report['problems']:
+            assert f'warning: {text}\n' in out
+        return report
+
+    return call
