@@ -3,7 +3,7 @@
     python utils/ensemble.py PRED PRED... --metrics M M... --out PRED
 
 hard      each model has one vote
-soft      each model's vote weighs its confidence in that pixel
+soft      each model's vote weighs its confidence in that pixel; probs/ is not read
 weighted  each model's vote weighs its accuracy for the class that it votes for
 
 A tie goes to the class with the highest accuracy, as in the metrics.json of the models
@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explain(models: int, method: str, known: bool) -> str:
     text = f'{method} vote of {models} models, '
+    if method == 'soft':
+        text += "weighed by each one's confidence in its own class, "
     if not known:
         text += 'ties to the earliest model: there is no metrics.json'
     else:

@@ -90,7 +90,9 @@ def test_soft__one_sure_model_beats_two_doubtful(run, make_predictions, tmp_path
         for i, (c, sure) in enumerate([(1, 100), (1, 90), (2, 250)])
     ]
     out = tmp_path / 'out'
-    assert run(main, *members, '--out', out, '--method', 'soft')[0] == 0
+    code, text, _ = run(main, *members, '--out', out, '--method', 'soft')
+    assert code == 0
+    assert "weighed by each one's confidence in its own class, ties" in text
     assert label_maps(out) == {'a.jpg': [[2]]}
     assert open_predictions(out).confidence('a.jpg').tolist() == [[83]]
 
