@@ -113,22 +113,10 @@ def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
         InputError: The config names a part that does not exist, or misuses one, or the
             data cannot be used.
     """
-    import torch
-    from mmengine.model import revert_sync_batchnorm
-    from mmengine.runner import Runner
-
     screen = sys.stderr
     with quiet():
         try:
-            runner = Runner.from_cfg(cfg)
-            if not (runner.distributed and torch.cuda.is_available()):
-                runner.model = revert_sync_batchnorm(runner.model)
-            # Read and checked now, before a run replaces anything.
-            if cfg.get('train_cfg'):
-                _ = runner.train_loop, runner.val_loop
-                runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-            else:
-                _ = runner.test_loop
+            runner = _build(cfg)
         except InputError:
             raise
         except MISUSES as error:
@@ -143,6 +131,23 @@ def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
         if type(handler) is logging.StreamHandler:
             handler.stream = screen  # setStream would flush the one before
             handler.setLevel(logging.ERROR)
+    return runner
+
+
+def _build(cfg: 'Config') -> 'Runner':
+    import torch
+    from mmengine.model import revert_sync_batchnorm
+    from mmengine.runner import Runner
+
+    runner = Runner.from_cfg(cfg)
+    if not (runner.distributed and torch.cuda.is_available()):
+        runner.model = revert_sync_batchnorm(runner.model)
+    # Read and checked now, before a run replaces anything.
+    if cfg.get('train_cfg'):
+        _ = runner.train_loop, runner.val_loop
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    else:
+        _ = runner.test_loop
     return runner
 
 
