@@ -76,5 +76,5 @@ def test_predict__failure_of_one_process_leaves_nothing_behind(
     arguments += (data_root, '--out', tmp_path / 'two')
     done = process('test.py', *arguments, two=True)
     assert done.returncode != 0
-    assert done.stdout == ''
+    assert done.stdout == '3 images of valid to predict\n'
     assert sorted(path.name for path in tmp_path.iterdir()) == ['data', 'here']
