@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before the libraries that read them at import.
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
         os.environ[name] = str(args.threads)
+    if args.device == 'cpu':  # MMEngine takes a GPU where it finds one
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
     silence()
     with quiet():
         import torch
@@ -64,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         register_all_modules()
         for part in ('datasets', 'engine', 'evaluation', 'models'):
             importlib.import_module(f'mmsegmentation.{part}')
-    torch.set_num_threads(args.threads)
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise InputError('--device cuda', 'no GPU can be used', 'leave it out')
     print(_machine(args))
@@ -110,12 +111,17 @@ def _version(name: str) -> str:
 
 def _measure_all(name: str, args: Namespace) -> list[dict[str, Any]]:
     """Print the cases of one benchmark as they are done; return their records."""
+    import cv2
+    import torch
     from rich.console import Console
 
     from tools.benchmarks.case import LeftOut, Options
 
     module = importlib.import_module(f'tools.benchmarks.{name.replace("-", "_")}')
     records = []
+    # A benchmark of one core may have changed both.
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
     console = Console()
     with console.status(f'{name} ...') as status:
         for case in module.cases(Options(args.quick, args.device)):

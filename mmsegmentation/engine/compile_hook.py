@@ -39,7 +39,8 @@ class CompileHook(Hook):
             model = model.module
         for name in self.parts:
             part = getattr(model, name)
-            part.forward = _Compiled(name, part.forward, self.options)
+            if not isinstance(part.forward, _Compiled):  # a run before this one
+                part.forward = _Compiled(name, part.forward, self.options)
 
 
 class _Compiled:

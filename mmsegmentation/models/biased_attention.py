@@ -63,10 +63,10 @@ class BiasedAttention(BEiTAttention):
     def _build(self, table: Tensor, dtype: torch.dtype) -> Tensor:
         index = self.relative_position_index
         # Whole rows of positions per head: three times faster than MMSegmentation's
-        # gathering of heads per position, forwards and backwards.
-        rows = table.to(dtype).T.contiguous()
-        bias = rows.index_select(1, index.flatten())
-        return bias.view(self.num_heads, *index.shape)
+        # gathering of heads per position, forwards and backwards. In the table's own
+        # precision, in which its gradient is summed.
+        bias = table.T.contiguous().index_select(1, index.flatten())
+        return bias.view(self.num_heads, *index.shape).to(dtype)
 
     def train(self, mode: bool = True) -> 'BiasedAttention':
         """Switch between training and evaluation; the kept bias is given up."""

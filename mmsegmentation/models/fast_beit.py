@@ -49,11 +49,12 @@ class FastBEiT(BEiT):
     def init_weights(self) -> None:
         """Initialise, and load the pretrained weights if there are any."""
         init_cfg = self.init_cfg
+        if not (isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'):
+            super().init_weights()
+            return
         self.init_cfg = None  # what follows would load the file by its own names
         super().init_weights()
         self.init_cfg = init_cfg
-        if not init_cfg:
-            return
         path = init_cfg['checkpoint']
         weights = self.translate(_load_checkpoint(path, map_location='cpu'))
         own = self.state_dict()

@@ -30,7 +30,8 @@ class FastEncoderDecoder(EncoderDecoder):
 
     - ``precision``: ``'fp32'``, ``'bf16'`` or ``'fp16'`` for the forward pass, fp32
       where the device has no such arithmetic;
-    - ``keep_seg_logits``: keep the logits of all classes too, (C, H, W) float32;
+    - ``keep_seg_logits``: keep the logits of all classes too, (C, H, W) float32, as
+      MMSegmentation's ``SegTTAModel`` needs them (ours asks by itself);
     - ``windows``: how many sliding windows are computed together.
     """
 
@@ -38,7 +39,7 @@ class FastEncoderDecoder(EncoderDecoder):
         super().__init__(*args, **kwargs)
         cfg = self.test_cfg or {}
         self.precision = precision_of(cfg.get('precision', 'fp32'))
-        self.keep_seg_logits = cfg.get('keep_seg_logits', False)
+        self.keep_seg_logits = False
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
@@ -63,7 +64,9 @@ class FastEncoderDecoder(EncoderDecoder):
                 logits, size = self._slide(inputs), inputs.shape[2:]
             else:
                 logits = self._logits(inputs)
-        for sample, each in zip(samples, logits.float(), strict=True):
+        if logits.dtype != torch.float64:
+            logits = logits.float()
+        for sample, each in zip(samples, logits, strict=True):
             self._decide(sample, self._resize(each, size, sample.metainfo))
         return samples
 
@@ -82,7 +85,10 @@ class FastEncoderDecoder(EncoderDecoder):
     def _slides(self, inputs: Tensor) -> bool:
         """Tell whether more than one window is needed."""
         cfg = self.test_cfg or {}
-        if cfg.get('mode', 'whole') != 'slide':
+        mode = cfg.get('mode', 'whole')
+        if mode not in ('whole', 'slide'):
+            raise ValueError(f"mode must be 'whole' or 'slide', got {mode!r}")
+        if mode == 'whole':
             return False
         return any(map(int.__gt__, inputs.shape[2:], cfg['crop_size']))
 
@@ -125,17 +131,21 @@ class FastEncoderDecoder(EncoderDecoder):
         """
         pads = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
         flipped = meta.get('flip_direction') if meta.get('flip') else None
+        if meta.get('flip') and flipped not in ('horizontal', 'vertical'):
+            raise ValueError(f'a flip by {flipped!r} cannot be undone')
         axes = ('vertical', pads[2:]), ('horizontal', pads[:2])
         steps = zip(logits.shape[1:], size, meta.get('ori_shape', size), strict=False)
-        rows, columns = (
-            way_back_matrix(step, pad, flipped == axis, logits, self.align_corners)
-            for step, (axis, pad) in zip(steps, axes, strict=True)
-        )
-        return rows @ (logits @ columns.T)
+        # In float32, whatever the caller computes in: it decides the labels.
+        with torch.autocast(logits.device.type, enabled=False):
+            rows, columns = (
+                way_back_matrix(step, pad, flipped == axis, logits, self.align_corners)
+                for step, (axis, pad) in zip(steps, axes, strict=True)
+            )
+            return rows @ (logits @ columns.T)
 
     def _decide(self, sample: SegDataSample, logits: Tensor) -> None:
         """Put labels and confidence into a sample."""
-        if self.keep_seg_logits:
+        if self.keep_seg_logits or (self.test_cfg or {}).get('keep_seg_logits'):
             sample.set_data({'seg_logits': PixelData(data=logits)})
         # A maximum with its place; argmax alone is several times slower on a CPU.
         highest, labels = logits.max(dim=0, keepdim=True)

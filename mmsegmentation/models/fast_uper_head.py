@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import torch
 from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import UPerHead
 from mmseg.models.utils import resize
@@ -16,19 +17,8 @@ class FastUPerHead(FastLossHead, UPerHead):
 
     Its two 3x3 convolutions over concatenated maps work on each map at its own size,
     see :func:`conv3x3_of_upsampled`. Arguments, weights and checkpoints are UPerHead's.
-
-    Raises:
-        ValueError: ``conv_cfg`` names another convolution than ``Conv2d``.
+    A convolution that is not plain, or that somebody's hook watches, runs as it is.
     """
-
-    def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
-        for module in (self.bottleneck, self.fpn_bottleneck, *self.fpn_convs):
-            if type(module.conv) is not nn.Conv2d or module.conv.bias is not None:
-                raise ValueError(
-                    f'FastUPerHead needs norm_cfg and a plain Conv2d, got {module}; '
-                    'use UPerHead'
-                )
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the smallest map together with its averages over 1 to 36 fields."""
@@ -57,8 +47,38 @@ class FastUPerHead(FastLossHead, UPerHead):
         return self._convolve(self.fpn_bottleneck, [*outputs, maps[-1]])
 
     def _convolve(self, module: ConvModule, maps: Sequence[Tensor]) -> Tensor:
-        weight = module.conv.weight
-        features = conv3x3_of_upsampled(maps, weight, self.align_corners)
+        if not _is_plain(module):
+            size = maps[0].shape[2:]
+            resized = [
+                resize(m, size=size, mode='bilinear', align_corners=self.align_corners)
+                for m in maps[1:]
+            ]
+            return module(torch.cat([maps[0], *resized], dim=1))
+        conv = module.conv
+        features = conv3x3_of_upsampled(maps, conv.weight, self.align_corners)
+        if conv.bias is not None:
+            features = features + conv.bias[:, None, None]
         if module.with_norm:
             features = module.norm(features)
         return module.activate(features) if module.with_activation else features
+
+
+def _is_plain(module: ConvModule) -> bool:
+    """Whether a module is a convolution, a norm and an activation, seen by nobody.
+
+    Pruning and weight norms work by hooks, or by another class.
+    """
+    conv = module.conv
+    hooks = [
+        found
+        for part in (module, conv)
+        for name, found in vars(part).items()
+        if name.endswith('_hooks') and 'state_dict' not in name
+    ]
+    return (
+        type(conv) is nn.Conv2d
+        and conv.padding_mode == 'zeros'
+        and module.order == ('conv', 'norm', 'act')
+        and not module.with_explicit_padding
+        and not any(hooks)
+    )

@@ -72,4 +72,9 @@ def _gradient_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
     is there or not.
     """
     pairs = zip(ours, theirs, strict=True)
-    return max(float((a - b).norm() / b.norm().clamp_min(1e-30)) for a, b in pairs)
+    # A maximum of tensors keeps nan; Python's would drop it.
+    return float(
+        torch.stack(
+            [(a - b).norm() / b.norm().clamp_min(1e-30) for a, b in pairs]
+        ).max()
+    )

@@ -99,3 +99,15 @@ def test_attention__compiles_to_the_same():
     x = torch.randn(1, 13, 8).double()
     compiled = torch.compile(fused.eval(), backend='eager', fullgraph=True)
     torch.testing.assert_close(compiled(x), fused(x), rtol=0, atol=1e-12)
+
+
+def test_attention__sums_the_tables_gradient_in_float32():
+    gradients = []
+    for attention in (kind.float() for kind in pair(window=(16, 16))):
+        x = torch.linspace(-1, 1, 257 * 8).view(1, 257, 8)
+        with torch.autocast('cpu', torch.bfloat16):
+            attention(x).float().square().sum().backward()
+        gradients.append(attention.relative_position_bias_table.grad)
+    wanted, given = gradients
+    assert given.dtype == torch.float32
+    assert (given - wanted).norm() < 0.02 * wanted.norm()

@@ -130,6 +130,28 @@ def test_predict__binary_heads_are_left_to_mmsegmentation():
     assert torch.equal(wanted.pred_sem_seg.data, given.pred_sem_seg.data)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('direction', ['diagonal', None])
+def test_predict__refuses_flips_it_cannot_undo(direction):
+    meta = dict(ori_shape=(64, 80), flip=True, flip_direction=direction)
+    with pytest.raises(ValueError, match='cannot be undone'):
+        run(pair()[1], torch.randn(1, 3, 64, 80), meta)
+
+
+@torch.no_grad()
+def test_predict__refuses_an_unknown_mode():
+    with pytest.raises(ValueError, match="got 'silde'"):
+        run(pair(dict(mode='silde'))[1], torch.randn(1, 3, 64, 80), {})
+
+
+@torch.no_grad()
+def test_predict__decides_in_float32_under_autocast():
+    model = pair()[1]
+    with torch.autocast('cpu', torch.bfloat16):
+        (sample,) = run(model, torch.randn(1, 3, 64, 80), METAS['larger image'])
+    assert sample.seg_logits.data.dtype == torch.float32
+
+
 def test_precision__is_checked():
     with pytest.raises(ValueError, match="got 'half'"):
         build(FastEncoderDecoder, dict(mode='whole', precision='half'))

@@ -5,10 +5,12 @@ import io
 
 import pytest
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads import FCNHead, UPerHead
 from mmseg.structures import SegDataSample
 from torch import nn
+from torch.nn.utils import prune
 
 from mmsegmentation.models import FastFCNHead, FastUPerHead
 from mmsegmentation.models.upsampled_conv import conv3x3_of_upsampled
@@ -79,18 +81,60 @@ def test_head__gradients_equal_stock():
         torch.testing.assert_close(given, wanted, rtol=1e-9, atol=1e-9)
 
 
-def test_head__without_norm_or_activation_is_refused_or_equal():
-    with pytest.raises(ValueError, match='use UPerHead'):
-        build(FastUPerHead, norm_cfg=None)
-    stock, fast = pair(act_cfg=None)
+@pytest.mark.parametrize(
+    'more',
+    [
+        dict(norm_cfg=None),
+        dict(act_cfg=None),
+        dict(conv_cfg=dict(type='Conv2dAdaptivePadding')),
+    ],
+    ids=str,
+)
+def test_head__of_other_parts_equals_stock(more):
+    stock, fast = pair(**more)
     maps = maps_of(SIZES['halving'])
     torch.testing.assert_close(fast(maps), stock(maps), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize('conv_cfg', [dict(type='Conv2dAdaptivePadding')])
-def test_head__other_convolutions_are_refused(conv_cfg):
-    with pytest.raises(ValueError, match='plain Conv2d'):
-        build(FastUPerHead, conv_cfg=conv_cfg)
+def test_head__with_norms_fused_into_convolutions_equals_stock():
+    stock, fast = (fuse_conv_bn(head.eval()) for head in pair())
+    for head in (stock, fast):
+        torch.manual_seed(3)
+        for convolution in head.modules():
+            if isinstance(convolution, nn.Conv2d):
+                nn.init.normal_(convolution.bias)
+    maps = maps_of(SIZES['halving'])
+    torch.testing.assert_close(fast(maps), stock(maps), rtol=0, atol=1e-11)
+
+
+def test_head__with_pruned_weights_equals_stock():
+    stock, fast = pair()
+    for head in (stock, fast):
+        prune.l1_unstructured(head.fpn_bottleneck.conv, 'weight', amount=0.5)
+    maps = maps_of(SIZES['halving'])
+    torch.testing.assert_close(fast(maps), stock(maps), rtol=0, atol=1e-12)
+
+
+def test_head__calls_hooks():
+    _, fast = pair()
+    seen = []
+    fast.fpn_bottleneck.register_forward_hook(lambda *args: seen.append(args))
+    fast(maps_of(SIZES['halving']))
+    assert len(seen) == 1
+
+
+def test_head__at_the_size_of_winograd_equals_stock():
+    widths = dict(in_channels=[4, 6], channels=64)
+    stock, fast = pair(2, **widths)
+    found = []
+    for head in (stock, fast):
+        maps = [m.requires_grad_() for m in maps_of([(24, 28), (12, 14)])]
+        logits = head.train()(maps)
+        logits.square().mean().backward()
+        tensors = [*maps, *head.parameters()]
+        found.append([logits, *(tensor.grad for tensor in tensors)])
+    for wanted, given in zip(*found, strict=True):
+        torch.testing.assert_close(given, wanted, rtol=1e-8, atol=1e-10)
 
 
 def test_head__channels_last_gives_the_same():
