@@ -44,7 +44,7 @@ _test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(128, 128), keep_ratio=False),
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
+    dict(type='FastPackSegInputs'),
 ]
 val_dataloader = dict(
     batch_size=8, num_workers=1, dataset=dict(pipeline=_test_pipeline)
@@ -61,7 +61,7 @@ tta_pipeline = [
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
+            [dict(type='FastPackSegInputs')],
         ],
     ),
 ]

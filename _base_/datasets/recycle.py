@@ -28,10 +28,10 @@ pseudo_set = dict(
 )
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    dict(type='FastResize', scale=(512, 512), keep_ratio=True),
     # Labels are loaded after the resize: scores are measured at their own size.
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
+    dict(type='FastPackSegInputs'),
 ]
 val_dataloader = dict(
     batch_size=1,
@@ -55,13 +55,13 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=(512, 512), keep_ratio=True)],
+            [dict(type='FastResize', scale=(512, 512), keep_ratio=True)],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
+            [dict(type='FastPackSegInputs')],
         ],
     ),
 ]

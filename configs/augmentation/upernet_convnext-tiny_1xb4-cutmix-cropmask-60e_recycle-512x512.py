@@ -23,7 +23,7 @@ train_pipeline = [
             )
         ],
     ),
-    dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    dict(type='FastResize', scale=(512, 512), keep_ratio=True),
     _base_.train_pipeline[-1],
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -16,7 +16,7 @@ tta_pipeline = [
         transforms=[
             [
                 dict(type='Resize', scale=(384, 384), keep_ratio=True),
-                dict(type='Resize', scale=(512, 512), keep_ratio=True),
+                dict(type='FastResize', scale=(512, 512), keep_ratio=True),
                 dict(type='Resize', scale=(640, 640), keep_ratio=True),
             ],
             [
@@ -24,7 +24,7 @@ tta_pipeline = [
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
+            [dict(type='FastPackSegInputs')],
         ],
     ),
 ]

@@ -11,10 +11,10 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
     """MMSegmentation's preprocessor for a batch of bytes, normalised all at once.
 
     Images and labels come to the device as uint8. There the images are stacked, their
-    channels are turned, and the whole batch is normalised; labels become int64, which
-    the losses ask for. Bit for bit MMSegmentation's values: the padding is laid after
-    the normalisation, with ``pad_val`` itself. Images of another kind, and batches
-    that its fast way does not know, take MMSegmentation's way.
+    channels are turned, and the whole batch is normalised; in training, labels become
+    int64, which the losses ask for. Bit for bit MMSegmentation's values: the padding is
+    laid after the normalisation, with ``pad_val`` itself. Images of another kind, and
+    batches that its fast way does not know, take MMSegmentation's way.
 
     Args: as MMSegmentation's ``SegDataPreProcessor``.
     """
@@ -23,7 +23,7 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
         """Return ``inputs``, (N, C, H, W) float32, and ``data_samples``."""
         data = self.cast_data(data)
         samples = data.get('data_samples')
-        for sample in samples or []:
+        for sample in (samples or []) if training else []:
             if 'gt_sem_seg' in sample:
                 label = sample.gt_sem_seg
                 label.set_data({'data': label.data.long()})

@@ -1,55 +1,89 @@
-"""The confusion matrix of one 512 x 512 image beside MMSegmentation's and others."""
+"""The evaluation of images of 512 x 512 beside MMSegmentation's and others.
 
-from collections.abc import Iterator
+Each metric gets what it gets in a test: labels and predictions as its own pipeline and
+segmentor leave them, int64 of MMSegmentation's and uint8 of ours.
+"""
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from mmsegmentation.classes import CLASSES, IGNORE_INDEX
-from mmsegmentation.scores import confusion_matrix
 from tools.benchmarks.case import Case, LeftOut, Options, missing
 
 SIZE = 512
+COUNT = 16
+Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def cases(options: Options) -> Iterator[Case | LeftOut]:
-    """Count a prediction against its labels, both uint8 (H, W)."""
+    """Count predictions against their labels, image by image."""
     from mmseg.evaluation import IoUMetric
 
+    from mmsegmentation.evaluation import ExactIoUMetric
+
     rng = np.random.default_rng(0)
-    classes = len(CLASSES)
-    truth = rng.integers(0, classes, (SIZE, SIZE), dtype=np.uint8)
-    truth[: SIZE // 20] = IGNORE_INDEX
-    prediction = rng.integers(0, classes, (SIZE, SIZE), dtype=np.uint8)
-    # The peers are given what they are given in a test: int64 on the same device.
-    truth_long = torch.from_numpy(truth).long()
-    prediction_long = torch.from_numpy(prediction).long()
-
-    def ours() -> np.ndarray:
-        return confusion_matrix(truth, prediction, classes)
-
-    def areas() -> tuple[torch.Tensor, ...]:
-        return IoUMetric.intersect_and_union(
-            prediction_long, truth_long, classes, IGNORE_INDEX
-        )
-
-    name = f'one image, {SIZE} x {SIZE}, {classes} classes'
-    yield Case(name, 'MMSegmentation', (ours, areas), _area_difference, 0, 'pixels')
+    pairs = [_draw(rng) for _ in range(COUNT)]
+    small = [(t.to(torch.uint8), p.to(torch.uint8)) for t, p in pairs]
+    ours = _process(ExactIoUMetric(), small)
+    stock = _process(IoUMetric(), pairs)
+    name = f'{COUNT} images, {SIZE} x {SIZE}, {len(CLASSES)} classes'
+    yield Case(name, 'MMSegmentation', (ours, stock), _area_difference, 0, 'pixels')
     if why := missing('torchmetrics'):
         yield LeftOut(name, 'TorchMetrics', why)
         return
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-    def matrix() -> torch.Tensor:
-        return multiclass_confusion_matrix(
-            prediction_long, truth_long, classes, ignore_index=IGNORE_INDEX
-        )
+    def matrices() -> list[torch.Tensor]:
+        return [
+            multiclass_confusion_matrix(
+                prediction, truth, len(CLASSES), ignore_index=IGNORE_INDEX
+            )
+            for truth, prediction in pairs
+        ]
 
-    yield Case(name, 'TorchMetrics', (ours, matrix), _matrix_difference, 0, 'pixels')
+    yield Case(name, 'TorchMetrics', (ours, matrices), _matrix_difference, 0, 'pixels')
 
 
-def _area_difference(confusion: np.ndarray, areas: tuple[torch.Tensor, ...]) -> float:
+def _draw(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return labels, three quarters background, and a prediction of them, int64."""
+    truth = rng.integers(0, len(CLASSES), (16, 16))
+    truth[rng.random(truth.shape) < 0.75] = 0
+    truth = truth.repeat(SIZE // 16, 0).repeat(SIZE // 16, 1)
+    wrong = rng.integers(0, len(CLASSES), truth.shape)
+    prediction = np.where(rng.random(truth.shape) < 0.2, wrong, truth)
+    truth[: SIZE // 20] = IGNORE_INDEX
+    return torch.from_numpy(truth), torch.from_numpy(prediction)
+
+
+def _process(metric, pairs: Pairs) -> Callable[[], list]:
+    metric.dataset_meta = {'classes': CLASSES}
+    samples = [
+        {'gt_sem_seg': {'data': truth[None]}, 'pred_sem_seg': {'data': predicted[None]}}
+        for truth, predicted in pairs
+    ]
+
+    def work() -> list:
+        metric.results = []
+        for sample in samples:
+            metric.process({}, [sample])
+        return metric.results
+
+    return work
+
+
+def _area_difference(
+    ours: list[tuple[str, np.ndarray]], theirs: list[tuple[torch.Tensor, ...]]
+) -> float:
+    return max(map(_one_difference, ours, theirs))
+
+
+def _one_difference(
+    ours: tuple[str, np.ndarray], areas: tuple[torch.Tensor, ...]
+) -> float:
     intersect, union, prediction, truth = (area.numpy() for area in areas)
+    confusion = ours[1]
     hits = np.diagonal(confusion)
     rows, columns = confusion.sum(1), confusion.sum(0)
     pairs = [(hits, intersect), (rows, truth), (columns, prediction)]
@@ -57,5 +91,8 @@ def _area_difference(confusion: np.ndarray, areas: tuple[torch.Tensor, ...]) -> 
     return float(max(np.abs(a - b).max() for a, b in pairs))
 
 
-def _matrix_difference(confusion: np.ndarray, matrix: torch.Tensor) -> float:
-    return float(np.abs(confusion - matrix.numpy()).max())
+def _matrix_difference(
+    ours: list[tuple[str, np.ndarray]], theirs: list[torch.Tensor]
+) -> float:
+    pairs = zip(ours, theirs, strict=True)
+    return float(max(np.abs(a[1] - b.numpy()).max() for a, b in pairs))

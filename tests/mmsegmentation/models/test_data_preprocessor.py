@@ -44,7 +44,8 @@ def check_same(data: dict, training: bool, **options) -> None:
     assert torch.equal(ours['inputs'], theirs['inputs'])
     assert ours['inputs'].dtype == torch.float32
     for our, their in zip(ours['data_samples'], theirs['data_samples'], strict=True):
-        assert our.gt_sem_seg.data.dtype == torch.int64
+        kind = torch.int64 if training else torch.uint8
+        assert our.gt_sem_seg.data.dtype == kind
         assert torch.equal(our.gt_sem_seg.data, their.gt_sem_seg.data)
         assert our.metainfo == their.metainfo
 
