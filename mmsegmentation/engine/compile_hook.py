@@ -21,9 +21,13 @@ class CompileHook(Hook):
     Args:
         parts: Names of the model's parts.
         **options: As ``torch.compile``: ``mode``, ``backend``, ``dynamic``.
+
+    Raises:
+        TypeError: ``torch.compile`` has no such option.
+        RuntimeError: There is no such mode or backend.
     """
 
-    # After hooks that copy the model: a copy would run with the original's weights.
+    # After hooks that replace a forward pass.
     priority = 'LOWEST'
 
     def __init__(
@@ -47,23 +51,39 @@ class _Compiled:
     """A forward pass that is compiled at its first call, or never."""
 
     def __init__(self, name: str, forward: Callable, options: dict) -> None:
-        self.name, self.plain = name, forward
+        self.name, self.plain, self.options = name, forward, options
         self.compiled: Callable | None = torch.compile(forward, **options)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.compiled:
-            try:
-                return self.compiled(*args, **kwargs)
-            except Exception as error:  # compilers fail in many ways
-                self.compiled = None
-                self._say(error)
-        return self.plain(*args, **kwargs)
+    def __reduce__(self) -> tuple:
+        # A copied model's pass is compiled anew: a copied function would go on with
+        # the weights of the original.
+        return _Compiled, (self.name, self.plain, self.options)
 
-    def _say(self, error: Exception) -> None:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.compiled:
+            return self.plain(*args, **kwargs)
+        try:
+            return self.compiled(*args, **kwargs)
+        except _failures() as error:
+            text = ' '.join(str(error).split())[:120]
+            why = f'{type(error).__name__}: {text}'
+        # A wrong shape fails while it is traced, too: here it does in its own words.
+        result = self.plain(*args, **kwargs)
+        self.compiled = None
         if is_main_process():
-            why = ' '.join(str(error).split())[:120]
             print(
-                f'{self.name} cannot be compiled and runs as it is '
-                f'({type(error).__name__}: {why})',
+                f'{self.name} cannot be compiled and runs as it is ({why})',
                 file=sys.stderr,
             )
+        return result
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a pass raises that cannot be traced or compiled.
+
+    A backend's own error, such as that of a missing C++ compiler or Triton, comes
+    wrapped in the first. What a compiled pass raises when it runs is neither.
+    """
+    from torch._dynamo import exc  # a second, for those who compile alone
+
+    return exc.TorchDynamoException, exc.FailOnRecompileLimitHit
