@@ -61,23 +61,9 @@ def read_config(
     if data_root:
         os.environ['RECYCLE_DATA'] = data_root
     with quiet():
-        from mmengine.config import Config, DictAction
-        from mmengine.utils import import_modules_from_strings
+        from mmsegmentation.config import check_top_level_keys
 
-        from mmsegmentation.config import check_option, check_top_level_keys
-
-        pairs = [_pair(option) for option in options]
-        for key, _ in pairs:
-            check_option(key)
-        try:
-            cfg = Config.fromfile(path, import_custom_modules=False)
-            cfg.merge_from_dict(
-                {key: DictAction._parse_iterable(value) for key, value in pairs}
-            )
-        except Exception as error:
-            raise InputError(
-                path, f'does not work ({type(error).__name__}: {error})', 'correct it'
-            ) from None
+        cfg = _read(path, options)
         check_top_level_keys(cfg)
         if data_root and cfg.get('data_root') != data_root:
             raise InputError(
@@ -86,11 +72,37 @@ def read_config(
         for key in needs:
             if not isinstance(cfg.get(key), dict):
                 raise InputError(path, f'has no {key}', 'name a file of configs/')
-        try:
-            import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
-        except ImportError as error:
-            raise InputError(path, str(error), 'correct custom_imports') from None
+        _import_modules(cfg, path)
     return cfg
+
+
+def _read(path: str, options: Sequence[str]) -> 'Config':
+    from mmengine.config import Config, DictAction
+
+    from mmsegmentation.config import check_option
+
+    pairs = [_pair(option) for option in options]
+    for key, _ in pairs:
+        check_option(key)
+    try:
+        cfg = Config.fromfile(path, import_custom_modules=False)
+        cfg.merge_from_dict(
+            {key: DictAction._parse_iterable(value) for key, value in pairs}
+        )
+    except Exception as error:
+        raise InputError(
+            path, f'does not work ({type(error).__name__}: {error})', 'correct it'
+        ) from None
+    return cfg
+
+
+def _import_modules(cfg: 'Config', path: str) -> None:
+    from mmengine.utils import import_modules_from_strings
+
+    try:
+        import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
+    except ImportError as error:
+        raise InputError(path, str(error), 'correct custom_imports') from None
 
 
 def _pair(option: str) -> tuple[str, str]:
@@ -117,16 +129,8 @@ def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
     with quiet():
         try:
             runner = _build(cfg)
-        except InputError:
-            raise
-        except MISUSES as error:
-            raise _misuse(cfg.filename, options, str(error)) from None
-        except OSError as error:
-            raise InputError(
-                error.filename or cfg.work_dir,
-                f'cannot be used ({error.strerror or error})',
-                'check the path',
-            ) from None
+        except Exception as error:  # what a config names may raise anything
+            raise blame(error, cfg, options, 'does not build') from error
     for handler in runner.logger.handlers:
         if type(handler) is logging.StreamHandler:
             handler.stream = screen  # setStream would flush the one before
@@ -137,9 +141,11 @@ def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
 def _build(cfg: 'Config') -> 'Runner':
     import torch
     from mmengine.model import revert_sync_batchnorm
-    from mmengine.runner import Runner
 
-    runner = Runner.from_cfg(cfg)
+    from mmsegmentation.engine import QuietRunner
+
+    runner = QuietRunner.from_cfg(cfg)
+    _check_names(cfg)
     if not (runner.distributed and torch.cuda.is_available()):
         runner.model = revert_sync_batchnorm(runner.model)
     # Read and checked now, before a run replaces anything.
@@ -151,9 +157,44 @@ def _build(cfg: 'Config') -> 'Runner':
     return runner
 
 
-def _misuse(path: str, options: Sequence[str], error: str) -> InputError:
-    """Blame the options whose key the library complains of, else the config."""
-    words = re.findall(r'\w+', error)
+def _check_names(cfg: 'Config') -> None:
+    """Refuse an unknown name where MMEngine would only find that None cannot be called.
+
+    Raises:
+        KeyError: No optimizer, or no function that collates, has this name.
+    """
+    from mmengine.registry import FUNCTIONS, OPTIMIZERS
+
+    def refuse_unknown(part: Any, registry: Any) -> None:
+        name = part.get('type') if isinstance(part, dict) else None
+        if isinstance(name, str) and registry.get(name) is None:
+            raise KeyError(f'{name} is not in the {registry.name} registry')
+
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        refuse_unknown((cfg.get('optim_wrapper') or {}).get('optimizer'), registry)
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        refuse_unknown((cfg.get(key) or {}).get('collate_fn'), FUNCTIONS)
+
+
+def blame(
+    error: Exception, cfg: 'Config', options: Sequence[str], what: str
+) -> InputError:
+    """Return one line for what stopped a run while it was made ready.
+
+    It blames the options whose key the error names, else the config, or the path that
+    cannot be used. An ``InputError`` is one already.
+
+    Args:
+        options: The ``key=value`` pairs that changed ``cfg``.
+        what: What the config does not do, such as ``'does not build'``.
+    """
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, OSError):
+        why = f'cannot be used ({error.strerror or error})'
+        return InputError(error.filename or cfg.work_dir, why, 'check the path')
+    path, text = cfg.filename, f'{type(error).__name__}: {error}'
+    words = re.findall(r'\w+', str(error))
     named = [o for o in options if _pair(o)[0].rpartition('.')[2] in words]
     if named:
         thing, way_out = '--cfg-options ' + ' '.join(named), f'correct it; see {path}'
@@ -162,7 +203,7 @@ def _misuse(path: str, options: Sequence[str], error: str) -> InputError:
         way_out = 'correct the options or the config'
     else:
         thing, way_out = path, 'correct the config'
-    return InputError(thing, f'does not build ({error})', way_out)
+    return InputError(thing, f'{what} ({text})', way_out)
 
 
 def find_pretrained(cfg: 'Config') -> list[str]:
@@ -203,7 +244,11 @@ def _pretrained_owners(model: Any) -> Iterator[dict]:
     children = list(model.values()) if isinstance(model, dict) else model
     if isinstance(model, dict):
         init_cfg = model.get('init_cfg')
-        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        if (
+            isinstance(init_cfg, dict)
+            and init_cfg.get('type') == 'Pretrained'
+            and isinstance(init_cfg.get('checkpoint'), str)
+        ):
             yield model
     for child in children:
         if isinstance(child, dict | list | tuple):
@@ -253,23 +298,9 @@ def check_checkpoint(path: str) -> dict:
         # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
         if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
             raise InputError(path, 'not a readable checkpoint', 'copy it again')
-    import numpy as np
     import torch
-    from mmengine.logging.history_buffer import HistoryBuffer
-    from numpy._core import multiarray
 
-    dtypes = [type(np.dtype(name)) for name in ('f8', 'f4', 'i8', 'i4', 'bool')]
-    torch.serialization.add_safe_globals(
-        [
-            HistoryBuffer,
-            (_history_method, 'builtins.getattr'),
-            np.ndarray,
-            np.dtype,
-            multiarray._reconstruct,
-            multiarray.scalar,
-            *dtypes,
-        ]
-    )
+    _allow_numbers()
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError:
@@ -285,6 +316,27 @@ def check_checkpoint(path: str) -> dict:
     if not isinstance(content, dict):
         raise InputError(path, 'holds no state_dict', 'name a checkpoint')
     return content
+
+
+def _allow_numbers() -> None:
+    """Let torch's reader of data know the numbers that MMEngine saves with weights."""
+    import numpy as np
+    from mmengine.logging.history_buffer import HistoryBuffer
+    from numpy._core import multiarray
+    from torch.serialization import add_safe_globals
+
+    dtypes = [type(np.dtype(name)) for name in ('f8', 'f4', 'i8', 'i4', 'bool')]
+    add_safe_globals(
+        [
+            HistoryBuffer,
+            (_history_method, 'builtins.getattr'),
+            np.ndarray,
+            np.dtype,
+            multiarray._reconstruct,
+            multiarray.scalar,
+            *dtypes,
+        ]
+    )
 
 
 def load_weights(model: 'Module', content: dict, path: str) -> None:

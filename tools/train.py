@@ -9,6 +9,7 @@ from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
 from mmsegmentation.processes import processes
 from mmsegmentation.runtime import (
+    blame,
     build_runner,
     check_checkpoint,
     check_weights,
@@ -66,28 +67,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(cfg: 'Config', args: Namespace) -> None:
-    """Check all that the run needs, remove an earlier one if asked, and train."""
-    from mmengine.dist import barrier, is_main_process
+    """Check all that the run needs, and train; replace an earlier run if asked."""
+    from mmengine.dist import is_main_process
 
-    from mmsegmentation.engine import DataOnlyHook, QuietLoadHook
+    from mmsegmentation.engine import DataOnlyHook, ReplaceHook
 
     work_dir = Path(cfg.work_dir)
     earlier = _earlier_results(work_dir, args)
     content = _choose_start(cfg, args, earlier)
     runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
-    runner.register_hook(QuietLoadHook(), 'LOWEST')
+    replace = ReplaceHook(earlier)
+    runner.register_hook(replace)
     if args.resume:
         load_weights(runner.model, content, cfg.load_from)
     elif cfg.get('load_from'):
         check_weights(runner.model, content, cfg.load_from, new_classes=True)
     del content  # of the size of the model and its optimiser
     if is_main_process():
-        for path in earlier:
-            path.unlink(missing_ok=True)
         _say_start(cfg, runner.log_dir)
-    barrier()
-    runner.train()
+    try:
+        runner.train()
+    except Exception as error:
+        if replace.begun:
+            raise
+        # What MMEngine builds last: schedulers, first weights, what hooks make.
+        raise blame(error, cfg, args.cfg_options, 'does not start') from error
     if is_main_process():
         _say_result(work_dir)
 

@@ -3,7 +3,8 @@ from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
 from mmsegmentation.engine.compile_hook import CompileHook
 from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
-from mmsegmentation.engine.quiet_load_hook import QuietLoadHook
+from mmsegmentation.engine.quiet_runner import QuietRunner
+from mmsegmentation.engine.replace_hook import ReplaceHook
 from mmsegmentation.engine.screen_hook import ScreenHook
 from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
 from mmsegmentation.engine.seeded_sampler import SeededSampler
@@ -14,7 +15,8 @@ __all__ = [
     'ChannelsLastHook',
     'CompileHook',
     'DataOnlyHook',
-    'QuietLoadHook',
+    'QuietRunner',
+    'ReplaceHook',
     'ScreenHook',
     'SeededInfiniteSampler',
     'SeededSampler',

@@ -128,7 +128,8 @@ def test_read_config__custom_imports_are_made_and_may_be_none(
 def test_pretrained_owners__are_found_at_any_depth():
     backbone = {'type': 'A', 'init_cfg': pretrained('a.pth')}
     neck = {'type': 'B', 'init_cfg': pretrained('b.pth')}
-    heads = [{'type': 'C', 'init_cfg': {'type': 'Normal'}}, {'type': 'D'}]
+    nameless = {'type': 'D', 'init_cfg': {'type': 'Pretrained'}}  # fails when built
+    heads = [{'type': 'C', 'init_cfg': {'type': 'Normal'}}, nameless]
     model = {'module': {'backbone': backbone, 'necks': (neck,), 'heads': heads}}
     owners = list(_pretrained_owners(model))
     assert len(owners) == 2

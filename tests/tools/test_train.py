@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 
 from mmsegmentation.engine import Bf16OptimWrapper
 from mmsegmentation.files import read_json, write_mask
+from mmsegmentation.models import FastEncoderDecoder
 from mmsegmentation.runtime import check_checkpoint, find_pretrained, read_config
 from tools import train
 
@@ -126,6 +127,105 @@ def test_overwrite__nothing_is_lost_to_a_run_that_cannot_start(
     misuse(train.main, message, *arguments)
     assert files_of(work_dir).items() >= best.items()
     assert not list(work_dir.glob('*/*.pth'))
+
+
+WRONG = {
+    'scheduler type': ("param_scheduler = [dict(type='NoSuchLR')]", 'NoSuchLR'),
+    'scheduler argument': (
+        "param_scheduler = [dict(type='PolyLR', powr=1)]",
+        "unexpected keyword argument 'powr'",
+    ),
+    'wrapper type': ("optim_wrapper = dict(type='NoSuchWrapper')", 'NoSuchWrapper'),
+    'optimiser type': (
+        "optim_wrapper = dict(optimizer=dict(type='NoSuchOptimizer'))",
+        'NoSuchOptimizer',
+    ),
+    'rate scaling': ('auto_scale_lr = dict(enable=True)', 'base_batch_size'),
+    'first weights': (
+        "model = dict(decode_head=dict(init_cfg=dict(type='NoSuchInit')))",
+        'NoSuchInit',
+    ),
+    'pretrained weights': (
+        "model = dict(decode_head=dict(init_cfg=dict(type='Pretrained')))",
+        'checkpoint',
+    ),
+    'hook type': ("default_hooks = dict(timer=dict(type='NoHook'))", 'NoHook'),
+    'own hook argument': ("custom_hooks = [dict(type='ScreenHook', n=1)]", "'n'"),
+    'hook before the run': (
+        "custom_hooks = [dict(type='EMAHook', ema_type='NoEMA')]",
+        'NoEMA',
+    ),
+    'hook before training': (
+        "custom_hooks = [dict(type='EMAHook', begin_iter=9)]",
+        'begin_iter: 9',
+    ),
+    'compile mode': (
+        "custom_hooks = [dict(type='CompileHook', mode='fastest')]",
+        'Unrecognized mode=fastest',
+    ),
+    'compile option': ('compile = dict(bakend=1)', 'bakend'),
+    'visualizer type': ("visualizer = dict(type='NoVisualizer')", 'NoVisualizer'),
+    'backend type': (
+        "visualizer = dict(vis_backends=[dict(type='NoBackend')])",
+        'NoBackend',
+    ),
+    'backend that is not installed': (
+        "visualizer = dict(vis_backends=[dict(type='AimVisBackend')])",
+        'pip install aim',
+    ),
+    'loop type': ("train_cfg = dict(type='NoSuchLoop')", 'NoSuchLoop'),
+    'sampler type': (
+        "train_dataloader = dict(sampler=dict(type='NoSampler'))",
+        'NoSampler',
+    ),
+    'collate type': (
+        "train_dataloader = dict(collate_fn=dict(type='no_collate'))",
+        'no_collate',
+    ),
+    'transform argument': (
+        "train_pipeline = [dict(type='RandomFlip', n=1)]\n"
+        'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))',
+        "'n'",
+    ),
+    'evaluator type': ("val_evaluator = dict(type='NoMetric')", 'NoMetric'),
+    'log processor': ("log_processor = dict(type='NoProcessor')", 'NoProcessor'),
+    'log level': ("log_level = 'LOUD'", 'LOUD'),
+    'randomness': ('randomness = dict(sed=1)', "'sed'"),
+    'layers': ('model = dict(decode_head=dict(channels=-1))', 'negative'),
+}
+
+
+@pytest.mark.parametrize(('more', 'message'), WRONG.values(), ids=WRONG)
+def test_overwrite__wrong_part_of_a_config_is_one_line_and_nothing_is_lost(
+    own_run, shared_data, misuse, write_config, more, message
+):
+    _, work_dir = own_run
+    before = {path: path.read_bytes() for path in work_dir.glob('*.*')}
+    config = write_config(more=more, name='wrong')
+    message = rf'wrong\.py: does not (build|start) \(\w+: .*{message}.*; correct the'
+    misuse(train.main, message, config, '--work-dir', work_dir, '--overwrite')
+    after = {path: path.read_bytes() for path in work_dir.glob('*.*')}
+    assert after.items() >= before.items()
+
+
+@pytest.mark.parametrize('fault', ['image', 'step'])
+def test_overwrite__nothing_is_lost_to_a_run_that_fails_at_its_first_batch(
+    own_run, data_root, run, monkeypatch, fault
+):
+    config, work_dir = own_run
+    before = {path: path.read_bytes() for path in work_dir.glob('*.pth')}
+    arguments = (config, '--work-dir', work_dir, '--overwrite')
+    if fault == 'image':
+        for path in data_root.glob('train/images/*/*.png'):
+            path.write_bytes(path.read_bytes()[:60])
+        code, _, err = run(train.main, *arguments)
+        assert code == 2
+        assert 'cannot be decoded' in err
+    else:  # no fault of the config: its traceback is of use
+        monkeypatch.setattr(FastEncoderDecoder, 'train_step', lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError, match='division by zero'):
+            run(train.main, *arguments)
+    assert {path: path.read_bytes() for path in work_dir.glob('*.pth')} == before
 
 
 def test_amp__computes_in_bfloat16_and_keeps_float32(

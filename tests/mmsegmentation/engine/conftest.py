@@ -61,6 +61,7 @@ def train(tmp_path: Path) -> Callable[..., Runner]:
         unit: str = 'iter',
         per_epoch: int = 9,
         checkpoint: dict | None = None,
+        runner_type: type[Runner] = Runner,
         **more: Any,
     ) -> Runner:
         torch.manual_seed(0)
@@ -72,7 +73,7 @@ def train(tmp_path: Path) -> Callable[..., Runner]:
             'save_best': 'mIoU',
             'rule': 'greater',
         }
-        runner = Runner(
+        runner = runner_type(
             Scripted(rights, losses),
             work_dir=str(tmp_path / 'run'),
             train_dataloader=DataLoader(Images(per_epoch)),

@@ -1,0 +1,26 @@
+"""The screen belongs to the run: no library speaks on it."""
+
+import sys
+
+import pytest
+
+from mmsegmentation.engine import QuietRunner
+
+
+def test_runner__keeps_the_notice_of_a_load_off_the_screen(train, capsys):
+    train([], [1])
+    capsys.readouterr()
+    before = sys.stdout
+    runner = train([], [1, 2], end=2, resume=True, runner_type=QuietRunner)
+    assert runner.iter == 2
+    assert 'Loads checkpoint' not in capsys.readouterr().out
+    assert sys.stdout is before
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_runner__gives_the_screen_back_after_a_load_that_fails(train, tmp_path, resume):
+    before = sys.stdout
+    start = {'load_from': str(tmp_path / 'none.pth'), 'resume': resume}
+    with pytest.raises(FileNotFoundError, match=r'none\.pth'):
+        train([], [1], runner_type=QuietRunner, **start)
+    assert sys.stdout is before
