@@ -1,9 +1,11 @@
 """Small prediction folders, data roots, and the raw folder that one is made of."""
 
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -174,3 +176,64 @@ def accepted(run: Callable, raw: Raw) -> Callable[..., dict]:
         return report
 
     return call
+
+
+class Opened:
+    """Pages in a browser; what went wrong in them is kept, and tested at the end."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+        self.problems: list[str] = []
+
+    def __call__(self, path: Path, width: int = 1440, scheme: str = 'light') -> Any:
+        """Open a page from disk, and wait until its charts are drawn."""
+        page = self.browser.new_page(
+            viewport={'width': width, 'height': 900}, color_scheme=scheme
+        )
+        page.set_default_timeout(10_000)
+        page.on('pageerror', lambda error: self.problems.append(f'error: {error}'))
+        page.on('console', self._console)
+        page.on('requestfailed', lambda r: self.problems.append(f'failed: {r.url}'))
+        page.on('request', lambda r: self._request(r.url, path.resolve().parent))
+        page.goto(path.resolve().as_uri())
+        page.wait_for_selector('html[data-ready=yes]', timeout=60_000)
+        return page
+
+    def _console(self, message: Any) -> None:
+        if message.type == 'error':
+            self.problems.append(f'console: {message.text}')
+
+    def _request(self, url: str, folder: Path) -> None:
+        parts = urlsplit(url)
+        inside = parts.scheme == 'file' and Path(unquote(parts.path)).is_relative_to(
+            folder
+        )
+        if not inside and parts.scheme not in ('data', 'blob'):
+            self.problems.append(f'left the folder: {url}')
+
+
+@pytest.fixture(scope='session')
+def browser() -> Iterator[Any]:
+    """Give a headless Chromium; skip where there is none."""
+    api = pytest.importorskip('playwright.sync_api', reason='needs playwright')
+    program = shutil.which('chromium') or shutil.which('chromium-browser')
+    if program is None:
+        pytest.skip('needs Chromium, as in the package chromium of Debian')
+    switches = ('sandbox', 'first-run')
+    disabled = ('gpu', 'quic', 'background-networking', 'component-update', 'sync')
+    args = [f'--no-{name}' for name in switches]
+    args += [f'--disable-{name}' for name in disabled]
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=args)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Opened]:
+    """Open pages; at the end no console error, no request that left their folder."""
+    opened = Opened(browser)
+    yield opened
+    for context in browser.contexts:
+        context.close()
+    assert opened.problems == []
