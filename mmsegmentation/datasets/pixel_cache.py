@@ -3,8 +3,11 @@
 Beside the data stand ``NAME.json``, the index, and ``NAME-TOKEN.bin``, the bytes of
 image and labels of one sample after another. The index names its file of bytes, and is
 renamed into place after that is whole, so no reader meets half a cache. For each sample
-it holds size and time of change of both source files: where one differs, the sample is
+it holds size and times of change of both source files: where one differs, the sample is
 decoded anew when the cache is next opened.
+
+Whoever maps the bytes holds a shared lock on them. A build removes those older files of
+bytes that nobody holds; the next build removes the others.
 """
 
 import errno
@@ -12,13 +15,14 @@ import json
 import logging
 import mmap
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -26,35 +30,34 @@ import PIL
 from mmengine.logging import print_log
 
 from mmsegmentation.command import InputError, progress, usable_cpus
-from mmsegmentation.files import whole_file
 
 Pair = tuple[str, str]
 Decoded = tuple[np.ndarray, np.ndarray]
 Decode = Callable[[str, str], Decoded]
-# Size and time of change of both files, by their paths.
+# Size and times of change of both files, by their paths.
 Signed = dict[Pair, list[int] | None]
 # Other releases may decode a JPEG to other values.
-MADE_BY = f'1, OpenCV {cv2.__version__}, Pillow {PIL.__version__}'
+MADE_BY = f'2, OpenCV {cv2.__version__}, Pillow {PIL.__version__}'
 CHUNK = 32
 
 
 class PixelCache:
-    """Maps the path of an image to its pixels and labels, as read-only arrays.
+    """Maps the paths of image and labels to their values, as read-only arrays.
 
     Args:
         path: The file of bytes.
-        places: By absolute image path: where the sample starts, height and width of
-            the image, height and width of the labels.
+        places: By absolute paths: where the sample starts, height and width of the
+            image, height and width of the labels.
     """
 
-    def __init__(self, path: Path, places: dict[str, Sequence[int]]) -> None:
+    def __init__(self, path: Path, places: dict[Pair, Sequence[int]]) -> None:
         self.path = path
         self.places = places
         self._bytes: mmap.mmap | None = None
 
-    def get(self, img_path: str) -> Decoded | None:
+    def get(self, img_path: str, seg_map_path: str) -> Decoded | None:
         """Return image, (H, W, 3) uint8, and labels, (H, W) uint8, if they are here."""
-        place = self.places.get(_absolute(img_path))
+        place = self.places.get((_absolute(img_path), _absolute(seg_map_path)))
         if place is None:
             return None
         start, height, width, rows, columns = place
@@ -69,9 +72,13 @@ class PixelCache:
 
     @property
     def bytes(self) -> mmap.mmap:
-        """The mapped file; forked processes share it."""
+        """The mapped file; forked processes share it, and its lock."""
         if self._bytes is None:
             with self.path.open('rb') as file:
+                with suppress(OSError):  # some file systems have no locks
+                    _flock(file)
+                self.path.stat()  # it may have been removed before it was locked
+                # The lock lives on in the duplicate of the descriptor that mmap keeps.
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return self._bytes
 
@@ -126,7 +133,21 @@ def _signature(pair: Pair) -> list[int] | None:
         stats = [Path(path).stat() for path in pair]
     except OSError:
         return None
-    return [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns)]
+    # Tools set the time of modification as they like, but not that of the inode.
+    return [
+        number
+        for stat in stats
+        for number in (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    ]
+
+
+def _flock(file: IO, *, exclusive: bool = False, wait: bool = True) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(errno.ENOSYS, 'this system has no file locks') from None
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
 
 
 class _Store:
@@ -145,45 +166,33 @@ class _Store:
             return None
         return cache
 
-    def build(self, signed: Signed) -> PixelCache | None:
+    def build(self, signed: Signed) -> PixelCache:
         """Write the cache of these samples, and of others that it had already."""
-        old, known = self._read()
-        fresh = {pair for pair, now in known.items() if _signature(pair) == now}
-        signed = {**{pair: known[pair] for pair in fresh}, **signed}
         path = self.folder / f'{self.name}-{secrets.token_hex(4)}.bin'
-
-        def pixels_of(pair: Pair) -> Decoded:
-            kept = old.get(pair[0]) if old and pair in fresh else None
-            return kept or self._decode(pair)
-
         try:
             with path.open('wb') as file:
-                samples = self._write(file, signed, pixels_of)
+                samples = self._write(file, signed)
                 file.flush()
                 os.fsync(file.fileno())
                 size = file.tell()
             content = dict(made_by=MADE_BY, file=path.name, size=size, samples=samples)
-            with whole_file(self.index, overwrite=True) as beside:
-                beside.write_text(json.dumps(content), encoding='utf-8')
+            self._write_index(content, path.with_suffix('.new'))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        for other in self.folder.glob(f'{self.name}-*.bin'):
-            if other != path:
-                other.unlink(missing_ok=True)
+        self._remove_others(path)
         print_log(f'decoded images: {path} ({size / 1e9:.2f} GB)', 'current')
-        return self.open(signed)
+        cache = self.open(signed)
+        if cache is None:
+            raise OSError(errno.EIO, 'it cannot be read back')
+        return cache
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Wait until no other process builds. The lock ends with its process."""
-        try:
-            import fcntl
-        except ImportError:
-            raise OSError(errno.ENOSYS, 'this system has no file locks') from None
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f'{self.name}.lock').open('w') as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _flock(file, exclusive=True)
             yield
 
     def _read(self) -> tuple[PixelCache | None, Signed]:
@@ -192,37 +201,62 @@ class _Store:
             content = json.loads(self.index.read_text(encoding='utf-8'))
             if content['made_by'] != MADE_BY:
                 return None, {}
-            places: dict[str, Sequence[int]] = {}
+            places: dict[Pair, Sequence[int]] = {}
             known: Signed = {}
-            for key, (*signature, start, height, width, rows, columns) in content[
-                'samples'
-            ].items():
-                image, labels = (
-                    _absolute(Path(self.root, part)) for part in key.split('\n')
-                )
-                places[image] = start, height, width, rows, columns
-                known[image, labels] = signature
+            for image, labels, *numbers in content['samples']:
+                pair = self._from_root(image), self._from_root(labels)
+                *known[pair], start, height, width, rows, columns = numbers
+                places[pair] = start, height, width, rows, columns
             cache = PixelCache(self.folder / content['file'], places)
             whole = len(cache.bytes) == content['size']
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None, {}
         return (cache, known) if whole else (None, {})
 
-    def _write(
-        self, file: BinaryIO, signed: Signed, pixels_of: Callable[[Pair], Decoded]
-    ) -> dict[str, list[int]]:
-        samples: dict[str, list[int]] = {}
+    def _from_root(self, path: str) -> str:
+        return _absolute(Path(self.root, path))
+
+    def _write(self, file: BinaryIO, signed: Signed) -> list[list[str | int]]:
+        old, known = self._read()
+        fresh = {pair for pair, now in known.items() if _signature(pair) == now}
+        signed = {**{pair: known[pair] for pair in fresh}, **signed}
+
+        def decoded_of(pair: Pair) -> Decoded:
+            kept = old.get(*pair) if old and pair in fresh else None
+            return kept or self._decode(pair)
+
+        samples: list[list[str | int]] = []
         pairs = list(signed)
         starts = progress(range(0, len(pairs), CHUNK), 'decoding images once')
         with ThreadPoolExecutor(usable_cpus()) as pool:
             for first in starts:
                 chunk = pairs[first : first + CHUNK]
-                decoded = pool.map(pixels_of, chunk)
+                decoded = pool.map(decoded_of, chunk)
                 for pair, parts in zip(chunk, decoded, strict=True):
-                    key = '\n'.join(os.path.relpath(path, self.root) for path in pair)
-                    samples[key] = [*(signed[pair] or ()), *_append(file, *parts)]
+                    names = [os.path.relpath(path, self.root) for path in pair]
+                    numbers = [*(signed[pair] or ()), *_append(file, *parts)]
+                    samples.append([*names, *numbers])
                 self._check_size(file.tell() * len(pairs) / len(samples), file.tell())
         return samples
+
+    def _write_index(self, content: dict[str, Any], beside: Path) -> None:
+        # whole_file would stop the run where the index cannot be written.
+        try:
+            beside.write_text(json.dumps(content), encoding='utf-8')
+            beside.replace(self.index)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _remove_others(self, kept: Path) -> None:
+        ours = re.compile(re.escape(self.name) + r'-[0-9a-f]{8}\.bin')
+        for path in self.folder.iterdir():
+            if path == kept or not ours.fullmatch(path.name):
+                continue
+            # NFS takes the bytes even from those who have them mapped; there, only a
+            # file open for writing can be locked exclusively.
+            with suppress(OSError), path.open('r+b') as file:
+                _flock(file, exclusive=True, wait=False)
+                path.unlink()
 
     def _decode(self, pair: Pair) -> Decoded:
         try:

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -76,21 +77,26 @@ class RecycleDataset(BaseSegDataset):
             return
         infos = [self.get_data_info(i) for i in range(len(self))]
         root = Path(self.data_root or '.')
-        parts = [Path(self.data_prefix[k]) for k in ('img_path', 'seg_map_path')]
-        name = '+'.join(os.path.relpath(part, root) for part in parts)
         self._pixels = open_cache(
             root / '.cache',
-            re.sub(r'[^\w+]+', '-', name),
+            self._cache_name(root),
             [(info['img_path'], info['seg_map_path']) for info in infos],
             decode,
             self.cache_gb * 1e9,
         )
 
+    def _cache_name(self, root: Path) -> str:
+        parts = [self.data_prefix[key] for key in ('img_path', 'seg_map_path')]
+        # NUL stands in no path, so no two pairs of folders give the same bytes.
+        key = '\0'.join(os.path.relpath(part, root) for part in parts)
+        readable = re.sub(r'[^\w+]+', '-', key.replace('\0', '+'), flags=re.ASCII)[:80]
+        return f'{readable}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:8]}'
+
     def prepare_data(self, idx: int) -> Any:
         if self._pixels is None:
             return super().prepare_data(idx)
         info = self.get_data_info(idx)
-        info['decoded'] = self._pixels.get(info['img_path'])
+        info['decoded'] = self._pixels.get(info['img_path'], info['seg_map_path'])
         return self.pipeline(info)
 
     def load_data_list(self) -> list[dict]:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from PIL import Image
+from torch.utils.data import DataLoader
 
 import mmsegmentation.datasets
 from mmsegmentation.command import InputError
@@ -141,6 +143,26 @@ def test_cache__same_size_and_another_time_is_a_change(root):
         file.write(b'\0' * max(0, size - path.stat().st_size))
     os.utime(path, ns=(1, 1))
     check_same(build(root))
+
+
+def test_cache__same_size_and_time_of_another_file_is_a_change(root):
+    path = root / 'train/mask/b/1.png'
+    write_mask(path, np.full(SHAPES['b/1.jpg'], 3, np.uint8))
+    old = path.stat()
+    build(root)
+    write_mask(path, np.full(SHAPES['b/1.jpg'], 4, np.uint8))
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert path.stat().st_size == old.st_size
+    check_same(build(root))
+
+
+def test_cache__line_break_in_a_file_name_is_part_of_it(root, monkeypatch):
+    for part, end in (('images', 'jpg'), ('mask', 'png')):
+        path = root / f'train/{part}/b/1.{end}'
+        path.rename(path.with_name(f'1\n2.{end}'))
+    check_same(build(root))
+    forbid_decoding(monkeypatch)
+    assert build(root)._pixels is not None
 
 
 @pytest.mark.parametrize('harm', ['shorter', 'gone', 'empty', 'no json', 'no keys'])
@@ -276,6 +298,29 @@ def test_cache__data_root_without_write_access_falls_back(root, monkeypatch):
     assert 'the files are read' in lines[0]
 
 
+def test_cache__index_that_cannot_be_written_falls_back(root, monkeypatch):
+    build(root)
+    (index,) = (root / '.cache').glob('*.json')
+    index.unlink()
+    index.mkdir()
+    lines = warned(monkeypatch)
+    check_same(build(root), cached=False)
+    assert len(lines) == 1
+    assert '(Is a directory); the files are read' in lines[0]
+    assert len(list((root / '.cache').glob('*.bin'))) == 1
+
+
+def test_cache__that_cannot_be_mapped_falls_back(root, monkeypatch):
+    lines = warned(monkeypatch)
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(pixel_cache.mmap, 'mmap', refuse)
+    check_same(build(root), cached=False)
+    assert 'cannot be read back' in lines[-1]
+
+
 def test_cache__unreadable_image_stops_with_its_name(root):
     (root / 'train/images/b/1.jpg').write_bytes(b'no image')
     with pytest.raises(InputError, match=r'b/1\.jpg .* cannot be decoded'):
@@ -303,3 +348,32 @@ def test_load__image_of_one_row_keeps_its_labels_flat(tmp_path, cache):
     sample = build(tmp_path, cache=cache)[0]
     assert sample['gt_seg_map'].shape == (1, 6)
     assert (sample['gt_seg_map'] == 255).all()
+
+
+@pytest.mark.parametrize('test_mode', [True, False])
+@pytest.mark.parametrize('workers', [0, 1])
+def test_load__validation_without_mixing_gives_the_files_samples(
+    root, test_mode, workers
+):
+    steps = (
+        [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+        [dict(type='LoadDecoded')],
+    )
+    after = [
+        dict(type='Resize', scale=(16, 16), keep_ratio=True),
+        dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'img_shape')),
+    ]
+    for step in (*steps[0], *steps[1], *after):
+        step['_scope_'] = 'mmseg'
+    files, cached = (
+        build(root, pipeline=[*load, *after], test_mode=test_mode, cache=cache)
+        for load, cache in zip(steps, (False, True), strict=True)
+    )
+    loader = DataLoader(cached, num_workers=workers, collate_fn=itemgetter(0))
+    samples = list(loader)
+    assert len(samples) == 5
+    for sample, expected in zip(samples, files, strict=True):
+        assert (sample['inputs'] == expected['inputs']).all()
+        found, wanted = sample['data_samples'], expected['data_samples']
+        assert (found.gt_sem_seg.data == wanted.gt_sem_seg.data).all()
+        assert found.metainfo == wanted.metainfo
