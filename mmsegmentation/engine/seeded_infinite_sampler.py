@@ -13,6 +13,10 @@ class SeededInfiniteSampler(InfiniteSampler):
     The order is MMEngine's, also after its ``skip``, with which a resumed run starts.
     With it ``SeededMixDataset`` seeds every sample.
 
+    For ``IterBasedTrainLoop``. It counts the passes itself, over all processes: no hook
+    is needed, and ``set_epoch``, which MMEngine's loop and hook call, does nothing. An
+    epoch of ``EpochBasedTrainLoop`` would never end: that wants ``SeededSampler``.
+
     Args: as MMEngine's ``InfiniteSampler``.
     """
 

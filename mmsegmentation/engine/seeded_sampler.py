@@ -12,6 +12,14 @@ class SeededSampler(DefaultSampler):
 
     The order is MMEngine's. With it ``SeededMixDataset`` seeds every sample.
 
+    The epoch is what ``set_epoch`` was last told. In ``EpochBasedTrainLoop``
+    ``DistSamplerSeedHook`` tells it, which is among MMEngine's default hooks; where
+    ``default_hooks=dict(sampler_seed=None)`` takes it away, each epoch is the first
+    once more: the same order, and the same random draws. ``IterBasedTrainLoop`` counts
+    the passes and tells it without a hook, but starts the workers anew at each, and has
+    them read again what a resumed run has seen: ``SeededInfiniteSampler`` does neither.
+    A validation tells nothing, and so always draws the same.
+
     Args: as MMEngine's ``DefaultSampler``.
     """
 
