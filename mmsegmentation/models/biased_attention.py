@@ -9,11 +9,15 @@ class BiasedAttention(BEiTAttention):
 
     The bias by relative position, (heads, N, N), is built by one selection, and kept
     between forward passes in evaluation on a CPU, as long as the table stays the same.
-    It takes 4 N^2 bytes a head and layer: 1.5 GB for BEiT-B at 640 x 640.
+
+    Args:
+        keeps_bias: Keep it; else it is built in each pass, to the same numbers.
+        **kwargs: As MMSegmentation's ``BEiTAttention``.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, keeps_bias: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
+        self.keeps_bias = keeps_bias
         # The table that the bias was built from, and the bias.
         self._kept: tuple[Tensor, Tensor] | None = None
 
@@ -47,9 +51,16 @@ class BiasedAttention(BEiTAttention):
         bias = torch.cat((self.q_bias, no_bias, self.v_bias))
         return functional.linear(x, self.qkv.weight, bias)
 
+    @property
+    def bias_bytes(self) -> int:
+        """How much memory the bias takes in float32."""
+        return 4 * self.num_heads * self.relative_position_index.numel()
+
     def _bias(self, dtype: torch.dtype) -> Tensor:
         table = self.relative_position_bias_table
         if self.training or torch.is_grad_enabled() or table.device.type != 'cpu':
+            return self._build(table, dtype)
+        if not self.keeps_bias:
             return self._build(table, dtype)
         if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
             return self._build(table, dtype)

@@ -12,14 +12,18 @@ KINDS = BEiTAttention, BiasedAttention
 def pair(bias='qv_bias', window=(4, 3), **more):
     torch.manual_seed(0)
     stock, fused = (
-        kind(embed_dims=8, num_heads=2, window_size=window, bias=bias, **more).double()
-        for kind in KINDS
+        kind(embed_dims=8, num_heads=2, window_size=window, bias=bias, **own).double()
+        for kind, own in zip(KINDS, (_stock(more), more), strict=True)
     )
     with torch.no_grad():
         for parameter in stock.parameters():
             parameter.copy_(torch.randn_like(parameter))
     fused.load_state_dict(stock.state_dict())
     return stock, fused
+
+
+def _stock(arguments):
+    return {key: value for key, value in arguments.items() if key != 'keeps_bias'}
 
 
 @pytest.mark.parametrize('training', [False, True])
@@ -59,6 +63,15 @@ def test_attention__keeps_the_bias_between_passes():
     assert fused._kept[1] is kept
     fused.train()
     assert fused._kept is None
+
+
+@torch.no_grad()
+def test_attention__without_keeping_gives_the_same():
+    (_, keeping), (_, building) = pair(), pair(keeps_bias=False)
+    x = torch.randn(2, 13, 8).double()
+    assert torch.equal(building.eval()(x), keeping.eval()(x))
+    assert building._kept is None
+    assert building.bias_bytes == 4 * keeping._kept[1].numel()
 
 
 @pytest.mark.parametrize('through', ['data', 'copy', 'load', 'half'])

@@ -119,3 +119,28 @@ def test_beit__starts_from_scratch_without_a_file() -> None:
     model = FastBEiT(img_size=28, **SMALL)
     model.init_weights()
     assert 0.01 < model.layers[0].attn.qkv.weight.std() < 0.03
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ('limit', 'kept'),
+    [(None, 2), (0, 0), (19_999, 0), (20_000, 1), (39_999, 1), (40_000, 2)],
+)
+def test_beit__keeps_as_many_biases_as_it_may(source: BEiT, limit, kept) -> None:
+    # 2 heads, 7 x 7 patches and the class token, 4 bytes: 20,000 a layer.
+    model = FastBEiT(img_size=28, kept_bias_bytes=limit, **SMALL)
+    model.load_state_dict(source.state_dict())
+    model.eval()
+    image = torch.rand(1, 3, 28, 28)
+    first, again = model(image), model(image)
+    assert [layer.attn._kept is not None for layer in model.layers] == [
+        layer < kept for layer in range(2)
+    ]
+    for one, two, wanted in zip(first, again, source(image), strict=True):
+        assert torch.equal(one, two)
+        torch.testing.assert_close(one, wanted)
+
+
+def test_beit__refuses_a_negative_limit() -> None:
+    with pytest.raises(ValueError, match='kept_bias_bytes must be >= 0, got -1'):
+        FastBEiT(img_size=28, kept_bias_bytes=-1, **SMALL)
