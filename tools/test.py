@@ -120,9 +120,15 @@ def use_tta(cfg: 'Config', name: str) -> None:
     """Wrap the model of ``cfg`` in its ``tta_model``, fed by its ``tta_pipeline``."""
     if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
+    _keep_logits(cfg.model)  # they are averaged
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
+
+
+def _keep_logits(model: dict[str, Any]) -> None:
+    """Have a model keep its logits, which our segmentor does not unasked."""
+    model['test_cfg'] = {**(model.get('test_cfg') or {}), 'keep_seg_logits': True}
 
 
 def predict(
@@ -167,9 +173,8 @@ def _writer(
     cfg: 'Config', images: Path, folder: Path, args: Namespace
 ) -> dict[str, Any]:
     """Return the config of what writes masks, and have the model keep what it needs."""
-    if args.probs and not args.tta:  # our segmentor keeps no logits unasked
-        cfg.model.test_cfg = {**(cfg.model.get('test_cfg') or {})}
-        cfg.model.test_cfg.keep_seg_logits = True
+    if args.probs and not args.tta:
+        _keep_logits(cfg.model)
     return {
         'type': 'PredictionWriter',
         'out_dir': str(folder),

@@ -17,6 +17,21 @@ from mmsegmentation.precision import autocast, precision_of
 WINDOWS = 4
 
 
+class Prediction(SegDataSample):
+    """A sample that says how to keep the logits, where it is asked for and has none."""
+
+    @SegDataSample.seg_logits.getter
+    def seg_logits(self) -> PixelData:
+        """The logits of all classes, (C, H, W)."""
+        try:
+            return self._seg_logits
+        except AttributeError:
+            raise AttributeError(
+                'seg_logits were not kept; set keep_seg_logits=True in the test_cfg of '
+                "the model (MMSegmentation's SegTTAModel needs them)"
+            ) from None
+
+
 @MODELS.register_module()
 class FastEncoderDecoder(EncoderDecoder):
     """MMSegmentation's EncoderDecoder with the same labels, sooner.
@@ -31,7 +46,9 @@ class FastEncoderDecoder(EncoderDecoder):
     - ``precision``: ``'fp32'``, ``'bf16'`` or ``'fp16'`` for the forward pass, fp32
       where the device has no such arithmetic;
     - ``keep_seg_logits``: keep the logits of all classes too, (C, H, W) float32, as
-      MMSegmentation's ``SegTTAModel`` needs them (ours asks by itself);
+      MMSegmentation's ``SegTTAModel`` needs them (ours asks by itself, and
+      ``tools/test.py --tta`` for any); who asks for logits that were not kept gets an
+      ``AttributeError`` that names this key;
     - ``windows``: how many sliding windows are computed together.
     """
 
@@ -44,7 +61,7 @@ class FastEncoderDecoder(EncoderDecoder):
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Return the samples with their predictions.
+        """Return new samples, with what was in the given ones and the predictions.
 
         Args:
             inputs: Normalised images, (N, 3, H, W).
@@ -54,9 +71,9 @@ class FastEncoderDecoder(EncoderDecoder):
             return super().predict(inputs, data_samples)
         size = inputs.shape[2:]
         if data_samples is None:
-            samples = [SegDataSample() for _ in inputs]
+            samples = [Prediction() for _ in inputs]
         else:
-            samples = data_samples
+            samples = [_prediction_of(sample) for sample in data_samples]
             meta = samples[0].metainfo
             size = meta.get('pad_shape', meta.get('img_shape', size))[:2]
         with autocast(inputs.device.type, self.precision):
@@ -155,6 +172,12 @@ class FastEncoderDecoder(EncoderDecoder):
             labels = labels.to(torch.uint8)
         fields: dict[str, Any] = {'pred_sem_seg': labels, 'confidence': confidence}
         sample.set_data({k: PixelData(data=v) for k, v in fields.items()})
+
+
+def _prediction_of(sample: SegDataSample) -> Prediction:
+    prediction = Prediction(metainfo=sample.metainfo)
+    prediction.set_data(dict(sample.items()))
+    return prediction
 
 
 def _starts(size: int, window: int, stride: int) -> list[int]:

@@ -136,6 +136,17 @@ def test_tta__joins_views_and_scores_them(predict):
     assert (sure[0] != sure[1]).any()
 
 
+def test_tta__by_mmsegmentations_own_model_keeps_the_logits(predict):
+    wrapper = ('--cfg-options', 'tta_model.type=SegTTAModel')
+    ours, _ = predict('--tta')
+    shutil.move(ours, ours.with_name('ours'))
+    stock, _ = predict('--tta', *wrapper)
+    ours = open_predictions(ours.with_name('ours'))
+    for image_id in ours.image_ids:
+        label_map = open_predictions(stock).mask(image_id)
+        assert (label_map == ours.mask(image_id)).mean() > 0.999
+
+
 def test_rank__of_a_launcher_that_is_not_asked_for_changes_nothing(
     predict, shared_data, monkeypatch
 ):

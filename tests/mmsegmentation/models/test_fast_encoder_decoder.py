@@ -1,5 +1,7 @@
 """The same labels as MMSegmentation's EncoderDecoder, from the same weights."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,36 @@ def test_predict__sends_bytes_and_no_logits():
     assert sample.pred_sem_seg.data.dtype == torch.uint8
     assert sample.confidence.data.dtype == torch.uint8
     assert 'seg_logits' not in sample
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('given', [True, False])
+def test_predict__logits_that_were_not_kept_say_how_to_keep_them(given):
+    _, fast = pair(keep_seg_logits=False)
+    images = torch.randn(1, 3, 64, 80)
+    (sample,) = run(fast, images, METAS['same size']) if given else fast.predict(images)
+    with pytest.raises(
+        AttributeError, match=r'set keep_seg_logits=True in the test_cfg'
+    ):
+        _ = sample.seg_logits
+    assert not hasattr(sample, 'seg_logits')
+    sample.seg_logits = PixelData(data=torch.zeros(5, 64, 80))
+    assert sample.seg_logits.data.shape == (5, 64, 80)
+    again = pickle.loads(pickle.dumps(sample))
+    assert torch.equal(again.pred_sem_seg.data, sample.pred_sem_seg.data)
+
+
+@torch.no_grad()
+def test_predict__keeps_what_a_sample_had():
+    label = PixelData(data=torch.ones(1, 64, 80, dtype=torch.uint8))
+    (sample,) = samples(1, img_path='a.jpg', **METAS['same size'])
+    sample.gt_sem_seg = label
+    (given,) = pair()[1].predict(torch.randn(1, 3, 64, 80), [sample])
+    assert given.img_path == 'a.jpg'
+    assert given.gt_sem_seg is label
+    assert {'gt_sem_seg', 'pred_sem_seg', 'confidence', 'seg_logits'} == set(
+        given.keys()
+    )
 
 
 @torch.no_grad()

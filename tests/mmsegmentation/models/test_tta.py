@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmsegmentation.models import MeanProbabilityTTA
+from mmsegmentation.models import FastEncoderDecoder, MeanProbabilityTTA
 
 
 class Segmentor(nn.Module):
@@ -73,3 +73,27 @@ def test_tta__images_stay_apart_with_their_path_and_labels():
     assert second.pred_sem_seg.data.item() == 1
     assert first.gt_sem_seg.data.tolist() == [[[3]]]
     assert 'gt_sem_seg' not in second
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('keep', [True, False])
+def test_stock_tta__needs_the_logits_and_says_how_to_keep_them(keep):
+    backbone = dict(type='FastBEiT', img_size=32, patch_size=8, embed_dims=8)
+    head = dict(type='FCNHead', in_channels=8, channels=8, num_classes=5, num_convs=1)
+    model = FastEncoderDecoder(
+        backbone=dict(backbone, num_layers=1, num_heads=2, out_indices=(0,)),
+        decode_head=dict(head, in_index=0, align_corners=False),
+        test_cfg=dict(mode='whole', keep_seg_logits=keep),
+    ).eval()
+    size = dict(ori_shape=(32, 32), img_shape=(32, 32), img_path='x.jpg')
+    images = torch.randn(1, 3, 32, 32)
+    views = [model.predict(images, [SegDataSample(metainfo=size)])[0] for _ in range(2)]
+    stock = SegTTAModel(module=model)
+    if keep:
+        with pytest.warns(UserWarning, match='The shape of value will convert'):
+            (merged,) = stock.merge_preds([views])
+        labels = views[0].pred_sem_seg.data
+        assert merged.pred_sem_seg.data.tolist() == labels.tolist()
+    else:
+        with pytest.raises(AttributeError, match='set keep_seg_logits=True'):
+            stock.merge_preds([views])
