@@ -4,6 +4,7 @@ const page = {
   plots: {}, // By key of the chart: its Plotly elements, in the order of the panels.
   galleries: {}, // By key: what gallery.js offers.
   ready: null, // Resolved when all charts are drawn.
+  draw: null, // Draws one Plotly element anew, from its `figure`.
   element(tag, properties = {}, ...children) {
     const made = Object.assign(document.createElement(tag), properties);
     made.append(...children);
@@ -124,6 +125,7 @@ const page = {
     filter();
   }
 
+  page.draw = draw;
   startTheme();
   document.querySelectorAll('div.table').forEach(startTable);
   page.ready = drawFirst();
