@@ -7,7 +7,7 @@ they come from and names the classes and the image ids, ``metrics.json`` holds s
 where labels exist.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,11 +133,12 @@ def finish_predictions(
     write_json(folder / MARKER, content)
 
 
-def score_predictions(folder: Path, masks: Path) -> dict:
+def score_predictions(folder: Path, masks: Path | Mapping[str, Path]) -> dict:
     """Score a prediction folder, write its ``metrics.json`` and return it.
 
     Args:
-        masks: True masks, one for each predicted image.
+        masks: The folder of true masks, one for each predicted image, or the path of
+            each by image id.
 
     Raises:
         InputError: A mask is missing, differs in size, or has an unknown id; or there
@@ -146,7 +147,9 @@ def score_predictions(folder: Path, masks: Path) -> dict:
     predictions = open_predictions(folder)
     confusions = {}
     for image_id in predictions.image_ids:
-        path = masks / mask_name(image_id)
+        path = (
+            masks / mask_name(image_id) if isinstance(masks, Path) else masks[image_id]
+        )
         try:
             confusions[image_id] = confusion_matrix(
                 read_mask(path), predictions.mask(image_id), len(predictions.classes)
@@ -158,6 +161,7 @@ def score_predictions(folder: Path, masks: Path) -> dict:
     try:
         metrics = summarise(confusions, predictions.classes)
     except ValueError as error:
-        raise InputError(masks, str(error), 'score a part with masks') from None
+        thing = masks if isinstance(masks, Path) else folder
+        raise InputError(thing, str(error), 'score a part with masks') from None
     write_json(folder / 'metrics.json', metrics)
     return metrics
