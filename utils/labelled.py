@@ -1,0 +1,130 @@
+"""The labelled images of a data root: which there are, and what they hold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmsegmentation.classes import CLASSES, IGNORE_INDEX
+from mmsegmentation.command import InputError
+from mmsegmentation.files import list_images, mask_name, read_json, read_mask
+from utils.duplicates import Look, look_at
+from utils.prepare_data import in_parallel
+
+LABELLED = 'train', 'valid'
+
+
+def read_classes(root: Path) -> list[str]:
+    """Return the class table of a data root: the recycling one if it names none."""
+    path = root / 'dataset.json'
+    if not path.is_file():
+        return list(CLASSES)
+    content = read_json(path)
+    names = content.get('classes') if isinstance(content, dict) else None
+    if not isinstance(names, list) or not names:
+        raise InputError(path, 'has no list of classes', 'make the data root again')
+    return [str(name) for name in names]
+
+
+def list_labelled(root: Path, parts: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Return part and image id of all images that have labels, sorted.
+
+    Args:
+        parts: Those of ``LABELLED`` that are there, if not given.
+
+    Raises:
+        InputError: A part has no labels or no images, or two images share an id.
+    """
+    if not root.is_dir():
+        raise InputError(root, 'no such folder', 'name a data root')
+    if parts is None:
+        parts = [part for part in LABELLED if (root / part / 'mask').is_dir()]
+        if not parts:
+            raise InputError(
+                root, 'holds no labels', 'make it with utils/prepare_data.py'
+            )
+    images: list[tuple[str, str]] = []
+    for part in parts:
+        _check_part(root, part, parts)
+        images += [(part, image_id) for image_id in list_images(root / part / 'images')]
+    _check_ids(images)
+    return images
+
+
+def _check_part(root: Path, part: str, parts: Sequence[str]) -> None:
+    if list(parts).count(part) > 1:
+        raise InputError('--parts', f'{part} is named twice', 'name it once')
+    if part == 'pseudo':
+        raise InputError(
+            '--parts pseudo', 'its labels are predictions', 'leave it out of the folds'
+        )
+    if not part or '/' in part or part.startswith('.'):
+        raise InputError(f'--parts {part}', 'is no part', 'name a folder of ROOT')
+    for name in ('images', 'mask'):
+        if not (root / part / name).is_dir():
+            raise InputError(
+                root / part / name, 'no such folder', 'name parts that have labels'
+            )
+    if not list_images(root / part / 'images'):
+        raise InputError(root / part / 'images', 'holds no image', 'leave it out')
+
+
+def _check_ids(images: Sequence[tuple[str, str]]) -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for part, image_id in images:
+        if image_id.splitlines() != [image_id.strip()]:
+            raise InputError(
+                repr(image_id), 'cannot stand in a list, one a line', 'rename it'
+            )
+        # Predictions of both would be one file.
+        first = seen.setdefault(mask_name(image_id), (part, image_id))
+        if first != (part, image_id):
+            raise InputError(
+                repr(image_id),
+                f'in {part}, and {first[1]!r} in {first[0]} have one name',
+                'rename one of them, or name --parts',
+            )
+
+
+def count_pixels(
+    root: Path,
+    images: Sequence[tuple[str, str]],
+    num_classes: int,
+    by_content: bool,
+    processes: int,
+) -> tuple[np.ndarray, list[Look]]:
+    """Return pixels by image and class, and what photographs are recognised by.
+
+    Args:
+        by_content: Look at the photographs too; else there are no looks.
+
+    Returns:
+        (images, classes) int64, and a look of each image.
+
+    Raises:
+        InputError: A file is missing or damaged, a mask has an id outside the class
+            table, or no pixel at all is labelled.
+    """
+    jobs = [(root / part, i, num_classes, by_content) for part, i in images]
+    rows = list(in_parallel(_read_one, jobs, processes, 'read'))
+    pixels = np.stack([counts for counts, _ in rows])
+    if not pixels.any():
+        raise InputError(root, 'no pixel is labelled', 'check its masks')
+    return pixels, [look for _, look in rows if look]
+
+
+def _read_one(
+    part: Path, image_id: str, num_classes: int, by_content: bool
+) -> tuple[np.ndarray, Look | None]:
+    path = part / 'mask' / mask_name(image_id)
+    counts = np.bincount(read_mask(path).ravel(), minlength=256)
+    counts[IGNORE_INDEX] = 0
+    if outside := np.flatnonzero(counts[num_classes:]).tolist():
+        raise InputError(
+            path,
+            f'holds class id {outside[0] + num_classes}, but there are only '
+            f'{num_classes} classes',
+            'correct the mask or the class table',
+        )
+    look = look_at(part / 'images' / image_id) if by_content else None
+    return counts[:num_classes], look
