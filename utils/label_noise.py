@@ -1,0 +1,198 @@
+"""Rank the labels that predictions contradict with confidence, for a person to look at.
+
+    python utils/label_noise.py PRED --data-root ROOT --out D --json RAW/train.json
+
+wrong class  an object is predicted as another class
+missing      an object is predicted where the label has none
+superfluous  an object's pixels are predicted as background
+shifted      an object is predicted, but in part elsewhere
+
+Writes objects.csv and images.csv, the most doubtful first, findings.json, which CVAT
+(COCO 1.0) and FiftyOne (COCODetectionDataset) open, and top.png, the first of them as
+pictures. No label is changed. The predictions must be of a model that was not trained
+on these images: one that was repeats their labels.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
+from mmsegmentation.files import (
+    mask_name,
+    read_json,
+    refuse_existing,
+    sha256_of,
+    whole_folder,
+)
+from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.prepare_data import in_parallel
+from utils.pseudo_label import check_classes
+
+if TYPE_CHECKING:
+    from utils.noise_ranking import Ranking
+
+RESULT = 'findings.json'
+MIN_SCORE = 0.1
+
+
+def rank_label_noise(
+    predictions: Predictions,
+    masks: Path | Mapping[str, Path],
+    *,
+    annotations: Path | None = None,
+    order: str = 'area',
+    min_score: float = MIN_SCORE,
+    jobs: int = 1,
+) -> 'Ranking':
+    """Return the labels that the predictions contradict, the most doubtful first.
+
+    Args:
+        predictions: Of images that the model was not trained on.
+        masks: Folder of the labels as masks, or the file of each by image id.
+        annotations: COCO JSON that the masks were painted from, for the outlines and
+            ids of the objects; without it, a connected region of a class is an object.
+        order: What lay on top when they were painted, ``area`` or ``points``.
+        min_score: Findings below are left out, in [0, 1].
+        jobs: Processes.
+
+    Raises:
+        InputError: A file is missing or damaged, sizes differ, a class id is unknown,
+            or the JSON lacks an image.
+    """
+    from utils.noise_inputs import read_outlines, weigh_image
+    from utils.noise_ranking import rank
+
+    if not predictions.image_ids:
+        raise InputError(predictions.folder, 'holds no image', 'predict again')
+    outlines = read_outlines(annotations, predictions, order) if annotations else {}
+    paths = {
+        i: masks / mask_name(i) if isinstance(masks, Path) else masks[i]
+        for i in predictions.image_ids
+    }
+    evidence = in_parallel(
+        partial(weigh_image, predictions),
+        [(i, paths[i], outlines.get(i)) for i in predictions.image_ids],
+        jobs,
+        'labels',
+    )
+    origin: dict[str, Any] = {
+        'predictions': str(predictions.folder),
+        'predictions_sha256': sha256_of(predictions.folder / MARKER),
+    }
+    return rank(list(evidence), predictions.classes, origin, min_score)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog='utils/label_noise.py',
+        description='Rank the labels that predictions contradict with confidence.',
+    )
+    add = parser.add_argument
+    add('pred', type=Path, metavar='PRED', help='predictions of images not trained on')
+    add('--out', type=Path, required=True, metavar='D', help='folder to write')
+    add(
+        '--data-root',
+        type=Path,
+        default=Path(os.environ.get('RECYCLE_DATA', 'input/data')),
+        metavar='ROOT',
+        help='data root with the labels',
+    )
+    add('--split', metavar='PART', help='its part; by default, the one predicted')
+    add(
+        '--json',
+        type=Path,
+        metavar='JSON',
+        help="the part's COCO JSON: outlines and ids of its objects",
+    )
+    add('--top', type=int, default=20, metavar='N', help='findings drawn in top.png')
+    add(
+        '--min-score',
+        type=float,
+        default=MIN_SCORE,
+        metavar='S',
+        help='least score listed, in [0, 1]',
+    )
+    add('--jobs', type=int, default=usable_cpus(), help='processes')
+    add('--overwrite', action='store_true', help='replace --out')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    check_numbers(args)
+    refuse_existing(args.out, args.overwrite)
+    predictions = open_predictions(args.pred)
+    for source in filter(None, (args.pred, args.data_root, args.json)):
+        if source.resolve().is_relative_to(args.out.resolve()):
+            raise InputError(args.out, f'would replace {source}', 'name another --out')
+    check_classes(predictions, args.data_root)
+    from utils.noise_inputs import find_parts
+
+    parts = find_parts(args.data_root, args.split, predictions)
+    masks = {i: part / 'mask' / mask_name(i) for i, part in parts.items()}
+    photos = {i: part / 'images' / i for i, part in parts.items()}
+    ranking = rank_label_noise(
+        predictions,
+        masks,
+        annotations=args.json,
+        order=read_order(args.data_root),
+        min_score=args.min_score,
+        jobs=args.jobs,
+    )
+    from utils.noise_export import write_coco, write_tables
+    from utils.noise_sheet import draw_sheet
+
+    with whole_folder(args.out, marker=RESULT, overwrite=args.overwrite) as folder:
+        write_tables(folder, ranking)
+        write_coco(folder / RESULT, ranking)
+        sheet = folder / 'top.png'
+        draw_sheet(sheet, ranking, args.top, photos, masks, predictions)
+    print_summary(ranking)
+    print(f'written to {args.out}: objects.csv, images.csv, {RESULT}, top.png')
+    return 0
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        InputError: One is.
+    """
+    for option, least in (('top', 1), ('jobs', 1)):
+        if getattr(args, option) < least:
+            raise InputError(
+                f'--{option}', f'is {getattr(args, option)}', f'give at least {least}'
+            )
+    if not 0 <= args.min_score <= 1:
+        raise InputError(
+            '--min-score', f'{args.min_score} is not in [0, 1]', 'change it'
+        )
+
+
+def read_order(root: Path) -> str:
+    """Return what lies on top in the masks of a data root."""
+    path = root / 'dataset.json'
+    return read_json(path).get('order', 'area') if path.is_file() else 'area'
+
+
+def print_summary(ranking: 'Ranking') -> None:
+    """Print how many findings there are of each kind, and the first of them."""
+    kinds = [finding.kind for finding in ranking.findings]
+    counts = ', '.join(f'{kinds.count(kind)} {kind}' for kind in sorted(set(kinds)))
+    print(
+        f'{ranking.objects} labelled objects; {len(kinds)} findings in '
+        f'{len(ranking.images)} images{": " if kinds else ""}{counts}'
+    )
+    for finding in ranking.findings[:5]:
+        said = ranking.classes[finding.given]
+        if finding.suggested != finding.given:
+            said += f' -> {ranking.classes[finding.suggested]}'
+        print(f'  {finding.score:.3f}  {finding.kind}: {said}  {finding.image_id}')
+
+
+if __name__ == '__main__':
+    run_command(main)
