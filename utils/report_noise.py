@@ -1,0 +1,139 @@
+"""The labels that a model contradicts most: a section of its report.
+
+The ranking is that of ``utils/label_noise.py``; here its first findings become
+pictures, and the whole list files for a labelling tool.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmsegmentation.command import InputError
+from mmsegmentation.files import read_image, read_mask
+from mmsegmentation.predictions import Predictions
+from utils.label_noise import rank_label_noise, read_order
+from utils.page import Gallery, class_colours, mask_colours, write_overlay, write_photo
+from utils.report_page import PICTURES
+from utils.report_sources import Sources
+
+if TYPE_CHECKING:
+    from utils.noise_ranking import Finding, Ranking
+
+FOLDER = 'labels'
+FILES = {
+    'objects.csv': 'the whole list',
+    'images.csv': 'by image',
+    'findings.json': 'for CVAT (COCO 1.0) and FiftyOne (COCODetectionDataset)',
+}
+
+
+def rank_labels(
+    sources: Sources, folder: Path, shown: int, jobs: int
+) -> dict[str, Any]:
+    """Rank the labels by the first model; write lists and pictures below ``folder``.
+
+    Args:
+        shown: How many findings become pictures.
+        jobs: Processes.
+
+    Returns:
+        ``said``, ``files`` (path and what it is) and ``gallery``.
+
+    Raises:
+        InputError: There is no label, or the model wrote no confidence.
+    """
+    from utils.noise_export import write_coco, write_tables
+
+    name, model = next(iter(sources.models.items()))
+    if not sources.masks:
+        raise InputError('--label-noise', 'there are no labels to rank', 'leave it out')
+    if not (model.folder / 'confidence').is_dir():
+        raise InputError(
+            model.folder, 'has no confidence/ to rank labels by', 'predict it again'
+        )
+    ids = tuple(i for i in sources.image_ids if i in sources.masks)
+    member = Predictions(model.folder, model.classes, ids, model.origin)
+    order = read_order(sources.root)
+    masks = {image_id: sources.masks[image_id] for image_id in ids}
+    ranking = rank_label_noise(member, masks, order=order, jobs=jobs)
+    place = folder / FOLDER
+    place.mkdir()
+    write_tables(place, ranking)
+    write_coco(place / 'findings.json', ranking)
+    findings = ranking.findings[:shown]
+    items = [
+        _draw(sources, member, ranking, finding, folder, number)
+        for number, finding in enumerate(findings)
+    ]
+    return {
+        'said': _say(name, ranking, len(findings)),
+        'files': [(f'{FOLDER}/{file}', what) for file, what in FILES.items()],
+        'gallery': _gallery(ranking, items),
+    }
+
+
+def _say(name: str, ranking: 'Ranking', shown: int) -> str:
+    return (
+        f'{name} contradicts labels with confidence {len(ranking.findings):,} times, '
+        f'among {ranking.objects:,} labelled objects; the first {shown:,} are shown. '
+        'No label was changed. This holds only if the model was not trained on these '
+        'images: one that was repeats their labels.'
+    )
+
+
+def _gallery(ranking: 'Ranking', items: list[dict[str, Any]]) -> Gallery:
+    colours = class_colours(len(ranking.classes))
+    return Gallery(
+        key='noise',
+        caption='Each picture is the surroundings of one object.',
+        items=items,
+        classes=list(zip(ranking.classes, colours, strict=True)),
+        sorts={'score': 'score'},
+        filters={'kind': 'what', 'given': 'label', 'suggested': 'prediction'},
+        layers={'label': 'label', 'prediction': 'prediction'},
+    )
+
+
+def _draw(
+    sources: Sources,
+    member: Predictions,
+    ranking: 'Ranking',
+    finding: 'Finding',
+    folder: Path,
+    number: int,
+) -> dict[str, Any]:
+    """Write what surrounds a finding; return its item of the gallery."""
+    from utils.noise_sheet import around
+
+    box = around(finding)
+    names, colours = ranking.classes, mask_colours(len(ranking.classes))
+    image_id = finding.image_id
+    place = f'{PICTURES}/{FOLDER}/{number}'
+    photo = read_image(sources.photos[image_id])[box]
+    size = write_photo(folder / f'{place}.jpg', photo)
+    label_map = read_mask(sources.masks[image_id])[box]
+    for layer, ids in (
+        ('label', label_map),
+        ('prediction', member.mask(image_id)[box]),
+    ):
+        write_overlay(folder / f'{place}-{layer}.png', ids, colours)
+    return {
+        'name': image_id,
+        'photo': f'{place}.jpg',
+        'size': list(size),
+        'layers': {k: f'{place}-{k}.png' for k in ('label', 'prediction')},
+        'classes': _shares(label_map, len(names)),
+        'values': {
+            'score': round(finding.score, 3),
+            'kind': finding.kind,
+            'given': names[finding.given],
+            'suggested': names[finding.suggested],
+        },
+    }
+
+
+def _shares(label_map: np.ndarray, num_classes: int) -> dict[str, float]:
+    counts = np.bincount(label_map.ravel(), minlength=256)[:num_classes]
+    total = max(int(counts.sum()), 1)
+    return {str(i): round(int(counts[i]) / total, 5) for i in counts.nonzero()[0]}
