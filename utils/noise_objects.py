@@ -130,16 +130,16 @@ def weigh(
     numbers, known = number_objects(label_map, num_classes, outlines)
     support = _support(numbers, len(known), predicted, sure, num_classes, probs)
     objects, places = _objects(numbers, known, predicted, support)
-    labelled = label_map != IGNORE_INDEX
-    cells = label_map[labelled].astype(np.int64) * num_classes + predicted[labelled]
-    by_class = np.bincount(cells, sure[labelled], minlength=num_classes**2)
+    # What is ignored counts beyond the table, and is cut off.
+    cells = (label_map.astype(np.int32) * num_classes + predicted).ravel()
+    by_class = np.bincount(cells, sure.ravel(), num_classes**2)[: num_classes**2]
     return Evidence(
         image_id,
         (label_map.shape[0], label_map.shape[1]),
         objects,
         _regions(label_map, predicted, sure, places, objects),
         by_class.reshape(num_classes, num_classes),
-        np.bincount(label_map[labelled], minlength=num_classes),
+        np.bincount(label_map.ravel(), minlength=num_classes)[:num_classes],
     )
 
 
