@@ -46,6 +46,8 @@ RUNNER_KEYS = frozenset(
         'custom_imports',
         'tta_model',
         'tta_pipeline',
+        'fold',
+        'folds',
     }
 )
 # Names that configs give to parts of themselves: all that MMSegmentation's own use,

@@ -50,6 +50,21 @@ def mask_name(image_id: str) -> str:
     return str(PurePosixPath(check_image_id(image_id)).with_suffix('.png'))
 
 
+def id_below(folders: Sequence[Path], path: Path) -> str:
+    """Return the image id of a file: its path below the one of ``folders`` it is in.
+
+    Raises:
+        ValueError: It is in none of them.
+
+    >>> id_below([Path('train/images'), Path('a/images')], Path('a/images/b/1.jpg'))
+    'b/1.jpg'
+    """
+    for folder in folders:
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    raise ValueError(f'{path} is in none of {", ".join(map(str, folders))}')
+
+
 def list_images(folder: Path) -> list[str]:
     """Return the image ids under ``folder``: posix paths, sorted."""
     return sorted(

@@ -9,7 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import sha256_of, whole_folder, write_json
+from mmsegmentation.files import id_below, sha256_of, whole_folder, write_json
+from mmsegmentation.fold_config import of_fold, use_fold
+from mmsegmentation.fold_origin import check_predicting
+from mmsegmentation.folds import ROLES, Fold
 from mmsegmentation.predictions import MARKER, finish_predictions
 from mmsegmentation.processes import processes
 from mmsegmentation.runtime import (
@@ -34,6 +37,8 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('checkpoint', help='its weights, .pth')
     add('--split', choices=['train', 'valid', 'test'], default='valid', help='part')
     add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
+    add('--fold', type=int, metavar='K', help='predict what this fold left out')
+    add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
     add('--out', required=True, type=Path, help='prediction folder to write')
     add('--tta', action='store_true', help="the config's test-time augmentation")
     add('--probs', action='store_true', help='keep the probabilities of all classes')
@@ -52,12 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg = read_config(args.config, args.cfg_options, needs, args.data_root)
     cfg.launcher = args.launcher
     content = check_checkpoint(args.checkpoint)
-    part = choose_part(cfg, args.split)
+    fold = use_fold(cfg, args.fold, args.folds)
+    check_predicting(content, args.checkpoint, fold, args.split)
+    part = choose_part(cfg, args.split, fold)
     if args.tta:
         use_tta(cfg, args.config)
+    images = choose_images(cfg, part, args.split, fold)
     with processes(cfg):
         with _shared_folder(args) as folder:
-            scores = predict(cfg, part, folder, args, content)
+            scores = predict(cfg, images, folder, args, content, fold)
         _say_result(args.out, scores)
     return 0
 
@@ -86,11 +94,16 @@ def _say_result(out: Path, scores: dict | None) -> None:
         print(f'predictions: {out}')
 
 
-def choose_part(cfg: 'Config', split: str) -> dict[str, Any]:
+def choose_part(cfg: 'Config', split: str, fold: Fold | None = None) -> dict[str, Any]:
     """Point the test loader of ``cfg`` at a part of the data root; return its data set.
 
     Labels are read where the part has them; else no pipeline step asks for them.
+
+    Args:
+        fold: Its images may be in other parts, which are alike.
     """
+    if fold and split in ROLES:
+        split = next(iter(fold.lists(split)))
     dataset = cfg.test_dataloader.get('dataset')
     if not (dataset and dataset.get('data_root')):
         raise InputError(
@@ -108,6 +121,21 @@ def choose_part(cfg: 'Config', split: str) -> dict[str, Any]:
             if 'transforms' in step:
                 step.transforms = _without_labels(step.transforms)
     return dataset
+
+
+def choose_images(
+    cfg: 'Config', part: dict[str, Any], split: str, fold: Fold | None
+) -> list[Path]:
+    """Point the test loader of ``cfg`` at the images of a fold; return their folders.
+
+    Args:
+        part: What :func:`choose_part` returned. Without a fold, all of it is used.
+    """
+    root = Path(part['data_root'])
+    if not (fold and split in ROLES):
+        return [root / part['data_prefix']['img_path']]
+    cfg.test_dataloader.dataset = of_fold(part, root, fold, split, 'test_dataloader')
+    return [root / name / 'images' for name in fold.lists(split)]
 
 
 def _without_labels(groups: list[list]) -> list[list]:
@@ -133,20 +161,22 @@ def _keep_logits(model: dict[str, Any]) -> None:
 
 def predict(
     cfg: 'Config',
-    part: dict[str, Any],
+    images: Sequence[Path],
     folder: Path,
     args: Namespace,
     content: dict[str, Any],
+    fold: Fold | None,
 ) -> dict | None:
     """Fill ``folder`` with predictions; return the scores where labels exist.
 
     Args:
+        images: The folders of the images.
         content: The content of the checkpoint, which must fit the model.
+        fold: What is predicted, if it is one.
     """
     from mmengine.dist import is_main_process
 
-    images = Path(part['data_root'], part['data_prefix']['img_path'])
-    labelled = 'seg_map_path' in part['data_prefix']
+    labelled = all((path.parent / 'mask').is_dir() for path in images)
     cfg.test_evaluator = [_writer(cfg, images, folder, args)]
     if labelled:
         cfg.test_evaluator.append({'type': 'ExactIoUMetric'})
@@ -160,17 +190,19 @@ def predict(
     if not is_main_process():
         return None
     paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    image_ids = [Path(path).relative_to(images).as_posix() for path in paths]
+    image_ids = [id_below(images, Path(path)) for path in paths]
     scores = None
     if labelled:
         scores = runner.test_evaluator.metrics[-1].last_scores
         write_json(folder / 'metrics.json', scores)
-    finish_predictions(folder, dataset.metainfo['classes'], image_ids, _origin(args))
+    finish_predictions(
+        folder, dataset.metainfo['classes'], image_ids, _origin(args, fold)
+    )
     return scores
 
 
 def _writer(
-    cfg: 'Config', images: Path, folder: Path, args: Namespace
+    cfg: 'Config', images: Sequence[Path], folder: Path, args: Namespace
 ) -> dict[str, Any]:
     """Return the config of what writes masks, and have the model keep what it needs."""
     if args.probs and not args.tta:
@@ -178,7 +210,7 @@ def _writer(
     return {
         'type': 'PredictionWriter',
         'out_dir': str(folder),
-        'images': str(images),
+        'images': [str(path) for path in images],
         'probs': args.probs,
     }
 
@@ -197,7 +229,7 @@ def _test_runner(cfg: 'Config', options: Sequence[str]) -> 'Runner':
     return build_runner(cfg, options)
 
 
-def _origin(args: Namespace) -> dict[str, Any]:
+def _origin(args: Namespace, fold: Fold | None) -> dict[str, Any]:
     packages = ('torch', 'onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation')
     return {
         'config': args.config,
@@ -205,6 +237,7 @@ def _origin(args: Namespace) -> dict[str, Any]:
         'checkpoint': args.checkpoint,
         'checkpoint_sha256': sha256_of(Path(args.checkpoint)),
         'split': args.split,
+        'fold': fold.record if fold else None,
         'tta': args.tta,
         'probs': args.probs,
         'versions': {name: version(name) for name in packages},

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
+from mmsegmentation.fold_config import use_fold
+from mmsegmentation.fold_origin import check_resumed, check_start
+from mmsegmentation.folds import Fold
 from mmsegmentation.processes import processes
 from mmsegmentation.runtime import (
     blame,
@@ -42,6 +45,8 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
         help='go on from a checkpoint; without a name, from the last one',
     )
     add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
+    add('--fold', type=int, metavar='K', help='train on all folds but this, from 0')
+    add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
     add('--amp', action='store_true', help='fp16; on a CPU bf16, if it has it')
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--overwrite', action='store_true', help='replace an earlier run')
@@ -57,26 +62,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence()
     cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or _default_work_dir(args)
+    fold = use_fold(cfg, args.fold, args.folds)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
     if cfg.get('resume') and not args.resume:
         args.resume = cfg.get('load_from') or 'auto'
     _choose_precision(cfg, args)
     with processes(cfg):
-        train(cfg, args)
+        train(cfg, args, fold)
     return 0
 
 
-def train(cfg: 'Config', args: Namespace) -> None:
-    """Check all that the run needs, and train; replace an earlier run if asked."""
+def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
+    """Check all that the run needs, and train; replace an earlier run if asked.
+
+    Args:
+        fold: What :func:`use_fold` returned.
+    """
     from mmengine.dist import is_main_process
 
-    from mmsegmentation.engine import DataOnlyHook, ReplaceHook
+    from mmsegmentation.engine import DataOnlyHook, FoldHook, ReplaceHook
 
     work_dir = Path(cfg.work_dir)
     earlier = _earlier_results(work_dir, args)
-    content = _choose_start(cfg, args, earlier)
+    content = _choose_start(cfg, args, earlier, fold)
     runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
+    if fold:
+        runner.register_hook(FoldHook(fold.record))
     replace = ReplaceHook(earlier)
     runner.register_hook(replace)
     if args.resume:
@@ -97,8 +109,10 @@ def train(cfg: 'Config', args: Namespace) -> None:
         _say_result(work_dir)
 
 
-def _default_work_dir(args: Namespace) -> str:
-    return str(Path('work_dirs') / Path(args.config).stem)
+def _default_work_dir(cfg: 'Config') -> str:
+    fold = cfg.get('fold')
+    name = Path(cfg.filename).stem + ('' if fold is None else f'_fold{fold}')
+    return str(Path('work_dirs') / name)
 
 
 def _earlier_results(work_dir: Path, args: Namespace) -> list[Path]:
@@ -142,7 +156,7 @@ def _say_start(cfg: 'Config', log_dir: str) -> None:
 
 
 def _choose_start(
-    cfg: 'Config', args: Namespace, earlier: list[Path]
+    cfg: 'Config', args: Namespace, earlier: list[Path], fold: Fold | None
 ) -> dict[str, Any]:
     """Set where ``cfg`` starts; return the content of its checkpoint, if it has one.
 
@@ -157,6 +171,7 @@ def _choose_start(
             path = _last_checkpoint(Path(cfg.work_dir))
         content = check_checkpoint(path)
         _check_state(cfg, content, path)
+        check_resumed(content, path, fold)
         start_from_scratch(cfg)
         cfg.resume, cfg.load_from = True, path
         return content
@@ -170,6 +185,7 @@ def _choose_start(
                 'copy it, or name another --work-dir',
             )
         content = check_checkpoint(path)
+        check_start(content, path, fold)
     return content
 
 

@@ -7,6 +7,7 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from torch.nn import functional
 
+from mmsegmentation.files import id_below
 from mmsegmentation.predictions import write_prediction, write_probs
 
 # Pixels per side of one cell of the kept probabilities.
@@ -17,12 +18,12 @@ STRIDE = 4
 class PredictionWriter(BaseMetric):
     """Write each image's class ids and confidence as it is predicted.
 
-    An image's id is its path below ``images``. Confidence is 255 x the winner's
-    probability.
+    An image's id is its path below the folder of images that it is in. Confidence is
+    255 x the winner's probability.
 
     Args:
         out_dir: The prediction folder.
-        images: The folder of the images that are predicted.
+        images: The folder of the images that are predicted, or several.
         probs: Keep the probabilities of all classes too, at a quarter of the size.
         collect_device: Where processes exchange results, ``'cpu'`` or ``'gpu'``.
     """
@@ -30,19 +31,20 @@ class PredictionWriter(BaseMetric):
     def __init__(
         self,
         out_dir: str,
-        images: str,
+        images: str | Sequence[str],
         probs: bool = False,
         collect_device: str = 'cpu',
     ) -> None:
         super().__init__(collect_device=collect_device)
         self.out_dir = Path(out_dir)
-        self.images = Path(images)
+        folders = [images] if isinstance(images, str) else images
+        self.images = [Path(folder) for folder in folders]
         self.probs = probs
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Write one batch."""
         for sample in data_samples:
-            image_id = Path(sample['img_path']).relative_to(self.images).as_posix()
+            image_id = id_below(self.images, Path(sample['img_path']))
             label_map = sample['pred_sem_seg']['data'].squeeze(0).to(torch.uint8)
             write_prediction(
                 self.out_dir,

@@ -1,0 +1,291 @@
+"""Folds as files, in configs, and in what checkpoints say about themselves."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config, ConfigDict
+
+from mmsegmentation.command import InputError
+from mmsegmentation.fold_config import use_fold
+from mmsegmentation.fold_origin import check_predicting, check_resumed, check_start
+from mmsegmentation.folds import open_folds, write_folds
+
+IMAGES = {'train': {'a/1.jpg': 0, 'a/2.jpg': 1, 'a/3.jpg': 2}, 'valid': {'b/1.jpg': 1}}
+PIPELINE = [{'type': 'LoadDecoded', 'copy': False}]
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / 'root/folds'
+    folder.mkdir(parents=True)
+    write_folds(folder, 3, IMAGES, {})
+    return tmp_path / 'root'
+
+
+def part(root, name='train', **more):
+    prefix = {'img_path': f'{name}/images', 'seg_map_path': f'{name}/mask'}
+    return dict(
+        type='RecycleDataset',
+        data_root=str(root),
+        data_prefix=prefix,
+        cache=True,
+        pipeline=PIPELINE,
+        **more,
+    )
+
+
+def config(root, train=None, **more):
+    wrapper = dict(type='SeededMixDataset', dataset=train or part(root), pipeline=[])
+    return Config(
+        dict(
+            train_dataloader=dict(batch_size=8, dataset=wrapper),
+            val_dataloader=dict(dataset=part(root, 'valid')),
+            **more,
+        )
+    )
+
+
+def leaves(dataset):
+    """Return the prefix and the list of each part that a data set is made of."""
+    inner = dataset.get('datasets') or (
+        [dataset['dataset']] if 'dataset' in dataset else []
+    )
+    if not inner:
+        return [(dataset['data_prefix']['img_path'], dataset.get('ann_file'))]
+    return [leaf for inside in inner for leaf in leaves(inside)]
+
+
+def both(cfg):
+    return [leaves(cfg[f'{key}_dataloader'].dataset) for key in ('train', 'val')]
+
+
+def test_config__has_the_lists_of_all_parts_and_keeps_all_else(root):
+    cfg = config(root)
+    fold = use_fold(cfg, 1, None)
+    train, valid = both(cfg)
+    assert train == [('train/images', 'folds/fold1/train/train.txt')]
+    assert valid == [
+        ('train/images', 'folds/fold1/valid/train.txt'),
+        ('valid/images', 'folds/fold1/valid/valid.txt'),
+    ]
+    assert fold.image_ids('valid') == ['a/2.jpg', 'b/1.jpg']
+    wrapper = cfg.train_dataloader.dataset
+    assert wrapper.type == 'SeededMixDataset'
+    inner = wrapper.dataset
+    expected = part(root, ann_file='folds/fold1/train/train.txt')
+    assert inner.to_dict() == expected
+    assert cfg.train_dataloader.batch_size == 8
+    assert cfg.val_dataloader.dataset.type == 'ConcatDataset'
+
+
+@pytest.mark.parametrize('given', [{'fold': 2}, {'fold': 2, 'folds': 'folds'}])
+def test_config__names_its_fold_itself(root, given):
+    cfg = config(root, **given)
+    use_fold(cfg, None, None)
+    assert both(cfg)[1] == [('train/images', 'folds/fold2/valid/train.txt')]
+
+
+def test_config__option_comes_before_the_file(root):
+    cfg = config(root, fold=2)
+    use_fold(cfg, 0, None)
+    assert cfg.fold == 0
+    assert both(cfg)[1] == [('train/images', 'folds/fold0/valid/train.txt')]
+
+
+def test_config__without_a_fold_is_left_alone(root):
+    cfg = config(root)
+    assert use_fold(cfg, None, None) is None
+    assert cfg.to_dict() == config(root).to_dict()
+
+
+def test_config__folds_may_stand_elsewhere(root, tmp_path):
+    folder = tmp_path / 'other'
+    folder.mkdir()
+    write_folds(folder, 2, {'train': {'a/1.jpg': 0, 'a/2.jpg': 1}}, {})
+    cfg = config(root)
+    use_fold(cfg, 0, str(folder))
+    listed = str(folder / 'fold0/valid/train.txt')
+    assert both(cfg)[1] == [('train/images', listed)]
+
+
+def test_config__the_one_that_a_run_leaves_is_of_the_same_fold(root, tmp_path):
+    cfg = config(root)
+    use_fold(cfg, 1, None)
+    cfg.dump(tmp_path / 'left.py')
+    again = Config.fromfile(tmp_path / 'left.py')
+    use_fold(again, None, None)
+    assert both(again) == both(cfg)
+    use_fold(again, 0, None)
+    other = config(root)
+    use_fold(other, 0, None)
+    assert both(again) == both(other)
+
+
+def test_config__pseudo_labels_and_other_data_stay(root):
+    foreign = part(root.parent / 'elsewhere')
+    parts = [part(root), part(root, 'pseudo'), foreign]
+    cfg = config(root, dict(type='ConcatDataset', datasets=parts))
+    use_fold(cfg, 1, None)
+    assert both(cfg)[0] == [
+        ('train/images', 'folds/fold1/train/train.txt'),
+        ('pseudo/images', None),
+        ('train/images', None),
+    ]
+
+
+def test_config__both_parts_in_training_are_replaced_once(root):
+    parts = [
+        dict(type='RepeatDataset', times=2, dataset=part(root)),
+        part(root, 'valid'),
+        part(root, 'pseudo'),
+    ]
+    cfg = config(root, dict(type='ConcatDataset', datasets=parts))
+    use_fold(cfg, 0, None)
+    assert both(cfg)[0] == [
+        ('train/images', 'folds/fold0/train/train.txt'),
+        ('valid/images', 'folds/fold0/train/valid.txt'),
+        ('pseudo/images', None),
+    ]
+    assert cfg.train_dataloader.dataset.dataset.datasets[0].times == 2
+
+
+@pytest.mark.parametrize(
+    ('number', 'message'),
+    [
+        (3, r'fold 3: .* has 3 folds; name one of 0 to 2'),
+        (-1, r'fold -1: .* has 3 folds'),
+        ('0', "fold: is '0'; give a number"),
+        (True, 'fold: is True'),
+        (1.0, r'fold: is 1\.0'),
+    ],
+)
+def test_misuse__no_such_fold(root, number, message):
+    with pytest.raises(InputError, match=message):
+        use_fold(config(root), number, None)
+
+
+def test_misuse__folds_without_a_fold(root):
+    with pytest.raises(InputError, match='no fold of them is named; pass --fold 0'):
+        use_fold(config(root), None, str(root / 'folds'))
+    with pytest.raises(InputError, match='no fold of them is named'):
+        use_fold(config(root, folds='folds'), None, None)
+
+
+def test_misuse__data_sets_that_cannot_be_replaced(root, tmp_path):
+    own = config(root, part(root, ann_file='mine.txt'))
+    with pytest.raises(InputError, match=r'images of its own, mine\.txt'):
+        use_fold(own, 0, None)
+    other = {**part(root, 'valid'), 'pipeline': []}
+    parts = dict(type='ConcatDataset', datasets=[part(root), other])
+    with pytest.raises(InputError, match='loaded in different ways'):
+        use_fold(config(root, parts), 0, None)
+    elsewhere = config(root)
+    elsewhere.val_dataloader.dataset.data_root = str(tmp_path / 'elsewhere')
+    with pytest.raises(InputError, match='val_dataloader: has no data set of'):
+        use_fold(elsewhere, 0, None)
+    rootless = config(root)
+    for key in ('train', 'val'):
+        rootless[f'{key}_dataloader'].dataset = ConfigDict(type='Other')
+    with pytest.raises(InputError, match='no data set has a data_root'):
+        use_fold(rootless, 0, None)
+
+
+@pytest.mark.parametrize('fault', ['moved', 'gone', 'bytes'])
+def test_misuse__lists_that_were_changed(root, fault):
+    path = root / 'folds/fold1/train/train.txt'
+    if fault == 'moved':  # a validation image among those trained on
+        path.write_text(path.read_text() + 'a/2.jpg\n')
+    elif fault == 'gone':
+        path.unlink()
+    else:
+        path.write_bytes(b'\xff\n')
+    with pytest.raises(InputError, match=r'train\.txt: does not list the images'):
+        use_fold(config(root), 1, None)
+    use_fold(config(root), 0, None)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        {},
+        {'count': 3, 'images': {'train': ['a.jpg']}},
+        {'count': 'x', 'images': {'train': {'a.jpg': 0}}},
+        {'count': 3, 'images': {'train': {'a.jpg': 0}}},
+        {'count': 1, 'images': {'train': {'../a.jpg': 0}}},
+        [],
+    ],
+)
+def test_misuse__damaged_file(root, content):
+    (root / 'folds/folds.json').write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r'damaged|must stay inside'):
+        open_folds(root / 'folds')
+
+
+def test_misuse__no_folds(root):
+    with pytest.raises(InputError, match=r'holds no folds .* run utils/split.py first'):
+        open_folds(root)
+
+
+@pytest.fixture
+def fold(root):
+    return open_folds(root / 'folds').check(1)
+
+
+def checkpoint(record=None, cfg='model = dict()'):
+    meta = {'cfg': cfg}
+    return {'meta': meta if record is None else {**meta, 'fold': record}}
+
+
+def test_start__from_the_same_fold_or_foreign_weights(fold):
+    check_start(checkpoint(fold.record), 'c.pth', fold)
+    check_start(checkpoint(), 'c.pth', fold)
+    check_start({'state_dict': {}}, 'c.pth', fold)
+    check_start(checkpoint({**fold.record, 'fold': 0}), 'c.pth', None)
+
+
+@pytest.mark.parametrize(
+    ('changed', 'cfg', 'message'),
+    [
+        ({'fold': 0}, '', r'c\.pth: was trained on fold 0: it may know images of'),
+        ({'folds_sha256': 'x'}, '', 'was trained on a fold 1 of other folds than'),
+        (None, "dict(type='RecycleDataset')", 'was trained without folds: it may'),
+    ],
+)
+def test_start__from_weights_that_know_the_images_is_refused(
+    fold, changed, cfg, message
+):
+    record = None if changed is None else {**fold.record, **changed}
+    with pytest.raises(InputError, match=message):
+        check_start(checkpoint(record, cfg), 'c.pth', fold)
+
+
+def test_resume__is_of_the_same_fold(fold):
+    check_resumed(checkpoint(fold.record), 'c.pth', fold)
+    check_resumed(checkpoint(), 'c.pth', None)
+    with pytest.raises(InputError, match='was trained on fold 1; pass --fold 1'):
+        check_resumed(checkpoint(fold.record), 'c.pth', None)
+    with pytest.raises(InputError, match='trained without folds; leave out --fold'):
+        check_resumed(checkpoint(), 'c.pth', fold)
+
+
+def test_predict__no_image_that_was_trained_on(fold):
+    check_predicting(checkpoint(fold.record), 'c.pth', fold, 'valid')
+    check_predicting(checkpoint(fold.record), 'c.pth', None, 'test')
+    check_predicting(checkpoint(), 'c.pth', None, 'valid')
+    of_train = {**fold.record, 'parts': ['train']}
+    check_predicting(checkpoint(of_train), 'c.pth', None, 'valid')
+    with pytest.raises(InputError, match=r'images of valid, .*; pass --fold 1'):
+        check_predicting(checkpoint(fold.record), 'c.pth', None, 'valid')
+    with pytest.raises(InputError, match=r'without folds; name one of .* --fold 1'):
+        check_predicting(checkpoint(), 'c.pth', fold, 'valid')
+
+
+def test_lists__are_beside_the_file(root):
+    written = {
+        path.relative_to(root / 'folds').as_posix(): path.read_text()
+        for path in Path(root).rglob('*.txt')
+    }
+    assert written['fold0/train/train.txt'] == 'a/2.jpg\na/3.jpg\n'
+    assert written['fold1/valid/valid.txt'] == 'b/1.jpg\n'
+    assert 'fold0/valid/valid.txt' not in written
