@@ -93,11 +93,12 @@ class Gallery:
     Attributes:
         key: Id in the page.
         caption: What is shown.
-        items: One dict each: ``name``; ``photo`` (path beside the page); ``size``
-            (width and height of the thumbnail, pixels); ``layers`` (path by layer key;
-            a picture of the same size that is laid over the photo); ``classes`` (share
-            of pixels in [0, 1] by class id, as text); ``values`` (numbers and texts by
-            key, for ``sorts`` and ``filters``); ``note`` (one line, may be left out).
+        items: In the order that is called "name", one dict each: ``name``; ``photo``
+            (path beside the page); ``size`` (width and height of the thumbnail,
+            pixels); ``layers`` (path by layer key; a picture of the same size that is
+            laid over the photo); ``classes`` (share of pixels in [0, 1] by class id,
+            as text); ``values`` (numbers and texts by key, for ``sorts`` and
+            ``filters``); ``note`` (one line, may be left out).
         classes: Name and CSS colour by class id.
         sorts: Heading by key of ``values``; the page adds name and chosen class.
         filters: Heading by key of ``values``: selects that pick one value.
@@ -160,8 +161,16 @@ def label(text: str, longest: int = 28) -> str:
     >>> label('a very long name of a class', 10)
     'a very lo…'
     """
-    text = text if len(text) <= longest else text[: longest - 1] + '…'
-    return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
+    text = shorten(text, longest)
+    # Between two dollar signs it would look for TeX.
+    for char, entity in (('&', 'amp'), ('<', 'lt'), ('>', 'gt'), ('$', '#36')):
+        text = text.replace(char, f'&{entity};')
+    return text
+
+
+def shorten(text: str, longest: int = 28) -> str:
+    """Return a text of at most ``longest`` characters."""
+    return text if len(text) <= longest else text[: longest - 1] + '…'
 
 
 def css_colour(colour: Sequence[int]) -> str:
@@ -232,7 +241,8 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(embed=embed, label=label)
+    environment.globals.update(embed=embed)
+    environment.filters['format_number'] = lambda number: f'{number:,}'
     return environment
 
 

@@ -3,6 +3,7 @@
 (() => {
   const { element } = page;
   const CHUNK = 48;
+  const shown = (value) => (typeof value === 'number' ? value.toLocaleString('en') : value);
   const percent = (share) => `${(100 * share).toFixed(share < 0.001 ? 3 : share < 0.1 ? 1 : 0)} %`;
   const shares = (item) => Object.entries(item.classes).sort((a, b) => b[1] - a[1]);
 
@@ -58,7 +59,7 @@
       const classes = this.classes.map(([name], id) => [id, name]).filter(([id]) => held.has(String(id)));
       this.classSelect = add('class', [['', 'all'], ...classes]);
       this.sortSelect = add('sort by', [['', 'name'], ['class', 'share of the chosen class'], ...Object.entries(this.sorts)]);
-      this.orderSelect = add('order', [['up', 'smallest first'], ['down', 'largest first']]);
+      this.orderSelect = add('order', [['up', 'upwards'], ['down', 'downwards']]);
       // A class is chosen to see it: largest first.
       this.classSelect.addEventListener('change', () => {
         const back = this.sortSelect.value === 'class';
@@ -105,16 +106,17 @@
 
     update() {
       const sign = this.orderSelect.value === 'down' ? -1 : 1;
-      const byName = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+      // In the order of the list: by name, part by part.
       this.chosen = this.items.filter((item) => this.fits(item));
-      if (this.sortSelect.value === '') this.chosen.sort((a, b) => sign * byName(a, b));
-      else {
+      if (this.sortSelect.value === '') {
+        if (sign < 0) this.chosen.reverse();
+      } else {
         const known = (item) => this.value(item) ?? null;
         // What has no value stands at the end, whatever the order.
         this.chosen.sort((a, b) => {
           const [x, y] = [known(a), known(b)];
           if (x === null || y === null) return (x === null) - (y === null);
-          return sign * (x - y) || byName(a, b);
+          return sign * (x - y);
         });
       }
       this.list.replaceChildren();
@@ -147,10 +149,11 @@
     }
 
     facts(item) {
-      const lines = Object.keys(this.filters).map((key) => item.values[key]);
+      const told = Object.keys(this.filters).map((key) => item.values[key]);
+      const lines = told.filter((value) => !item.name.startsWith(`${value}/`));
       const key = this.sortSelect.value;
       if (key === 'class' && this.value(item) !== undefined) lines.push(percent(this.value(item)));
-      else if (key && key in item.values) lines.push(`${this.sorts[key]}: ${item.values[key]}`);
+      else if (key && key in item.values) lines.push(`${this.sorts[key]}: ${shown(item.values[key])}`);
       if (item.note) lines.push(item.note);
       return lines.join(' · ');
     }
@@ -222,7 +225,7 @@
         list.append(element('li', {}, swatch(classes[id][1]), `${classes[id][0]} ${percent(share)}`));
       }
       for (const [key, heading] of Object.entries({ ...filters, ...sorts })) {
-        if (item.values[key] !== undefined && item.values[key] !== null) list.append(element('li', { textContent: `${heading}: ${item.values[key]}` }));
+        if (item.values[key] !== undefined && item.values[key] !== null) list.append(element('li', { textContent: `${heading}: ${shown(item.values[key])}` }));
       }
       if (item.note) list.append(element('li', { textContent: item.note }));
       return list;

@@ -24,9 +24,9 @@ const page = {
   function template() {
     const axis = {
       gridcolor: css('--line'), linecolor: css('--line'), zerolinecolor: css('--line'),
-      automargin: true, title: { standoff: 8 },
+      automargin: true, title: { standoff: 8, font: { size: narrow.matches ? 11 : 13 } },
     };
-    return { layout: {
+    return { data: { box: [{ line: { color: css('--ink'), width: 1.5 } }] }, layout: {
       font: { color: css('--ink'), size: narrow.matches ? 11 : 13, family: 'system-ui, sans-serif' },
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
       colorway: ['#0072B2', '#E69F00', '#56B4E9', '#CC79A7', '#009E73', '#D55E00'],

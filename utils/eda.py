@@ -1,0 +1,92 @@
+"""Look at a data root: one page, and the same numbers as CSV and JSON.
+
+    python utils/eda.py ROOT --out D [--raw RAW]
+
+Writes D/index.html, which works from disk and asks for nothing outside D, D/eda.json,
+and a CSV for each kind of number. With the JSON files that the data root was made of,
+it also shows what the order of overlapping objects decides.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmsegmentation.command import (
+    InputError,
+    Parser,
+    print_some,
+    run_command,
+    usable_cpus,
+)
+from mmsegmentation.files import refuse_existing, whole_folder, write_json
+
+MARKER = 'eda.json'
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog='utils/eda.py', description='Look at a data root: a page, CSV, JSON.'
+    )
+    add = parser.add_argument
+    add('root', type=Path, metavar='ROOT', help='data root')
+    add('--out', type=Path, required=True, metavar='D', help='folder to write')
+    add(
+        '--raw',
+        type=Path,
+        metavar='RAW',
+        help='folder of the JSON files that ROOT was made of: for overlaps',
+    )
+    add('--thumbnail', type=int, default=256, help='longest side, in pixels')
+    add('--jobs', type=int, default=usable_cpus(), help='cores')
+    add('--overwrite', action='store_true', help='replace D')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    check_args(args)
+    from utils.eda_page import write_study
+    from utils.eda_study import study
+    from utils.eda_tables import write_tables
+
+    with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as out:
+        found = study(
+            args.root, out, raw=args.raw, jobs=args.jobs, longest=args.thumbnail
+        )
+        described = found.describe()
+        write_tables(found, described, out)
+        write_study(found, described, out / 'index.html')
+        write_json(out / MARKER, described)
+    for name, part in found.parts.items():
+        print(f'{name}: {part.images} images, {part.labelled} labelled')
+    leaks = sum(group.leak for group in found.groups)
+    print(f'{len(found.groups)} groups of near-duplicates, {leaks} across parts')
+    print_some([f'warning: {text}' for text in (*found.problems, *found.gaps)])
+    print(f'page: {args.out / "index.html"}')
+    return 0
+
+
+def check_args(args: argparse.Namespace) -> None:
+    """Check what can be checked before any work.
+
+    Raises:
+        InputError: A value is out of range, or ``--out`` would replace an input.
+    """
+    refuse_existing(args.out, args.overwrite)
+    if not args.root.is_dir():
+        raise InputError(args.root, 'no such folder', 'name a data root')
+    for source in filter(None, (args.root, args.raw)):
+        if source.resolve().is_relative_to(args.out.resolve()):
+            raise InputError(
+                args.out, f'would replace {source}', 'choose another --out'
+            )
+    if args.jobs < 1:
+        raise InputError('--jobs', f'is {args.jobs}', 'give at least 1')
+    if not 32 <= args.thumbnail <= 1024:
+        raise InputError(
+            '--thumbnail', f'{args.thumbnail} is not in [32, 1024]', 'change it'
+        )
+
+
+if __name__ == '__main__':
+    run_command(main)
