@@ -168,31 +168,35 @@ def doubt(evidence: Evidence, knowledge: Knowledge) -> list[Finding]:
     """Return a finding for each labelled object of an image and each missing one."""
     area = evidence.size[0] * evidence.size[1]
     finding = partial(Finding, evidence.image_id, evidence.size)
-    found = []
+    opposed = [_doubt_object(o, knowledge, area) for o in evidence.objects]
     beside: dict[int, float] = defaultdict(float)
+    found = []
     for region in evidence.regions:
         score = _doubt_region(region, knowledge, area)
-        if region.beside is None:
+        place = region.beside
+        if place is not None and _may_be_shifted(
+            evidence.objects[place], opposed[place][0]
+        ):
+            # What an object lacks beside it speaks against its outline.
+            beside[place] = _either(beside[place], score)
+        else:
             given, suggested = region.given, region.predicted
             found.append(finding(MISSING, given, suggested, score, region.shape))
-        else:
-            # What an object lacks beside it speaks against its outline.
-            beside[region.beside] = _either(beside[region.beside], score)
-    for place, labelled in enumerate(evidence.objects):
+    for place, (labelled, (suggested, score)) in enumerate(
+        zip(evidence.objects, opposed, strict=True)
+    ):
         given, number = labelled.given, labelled.annotation_id
-        suggested, score = _doubt_object(labelled, knowledge, area)
-        kind = _kind(labelled, suggested, beside[place] > score)
-        if kind == SHIFTED:
-            suggested = given
+        kind = WRONG_CLASS if suggested else SUPERFLUOUS
+        if beside[place] > score or (suggested == 0 and labelled.agreed > PARTLY):
+            kind, suggested = SHIFTED, given
         score = _either(score, beside[place])
         found.append(finding(kind, given, suggested, score, labelled.shape, number))
     return found
 
 
-def _kind(labelled: LabelledObject, suggested: int, lacks_more: bool) -> str:
-    if lacks_more or (suggested == 0 and labelled.agreed > PARTLY):
-        return SHIFTED
-    return WRONG_CLASS if suggested else SUPERFLUOUS
+def _may_be_shifted(labelled: LabelledObject, suggested: int) -> bool:
+    """Return whether an object is predicted in part, or as background: not renamed."""
+    return suggested == 0 or labelled.agreed > PARTLY
 
 
 def _doubt_object(
