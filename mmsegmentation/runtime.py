@@ -5,13 +5,13 @@ import io
 import logging
 import os
 import pickle
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.blame import blame, split_option
 from mmsegmentation.command import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
 
     from mmsegmentation.config import check_option
 
-    pairs = [_pair(option) for option in options]
+    pairs = [split_option(option) for option in options]
     for key, _ in pairs:
         check_option(key)
     try:
@@ -103,13 +103,6 @@ def _import_modules(cfg: 'Config', path: str) -> None:
         import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
     except ImportError as error:
         raise InputError(path, str(error), 'correct custom_imports') from None
-
-
-def _pair(option: str) -> tuple[str, str]:
-    key, sign, value = option.partition('=')
-    if not (key and sign):
-        raise InputError(f'--cfg-options {option}', 'no key=value pair', 'write k=v')
-    return key, value
 
 
 def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
@@ -174,36 +167,6 @@ def _check_names(cfg: 'Config') -> None:
         refuse_unknown((cfg.get('optim_wrapper') or {}).get('optimizer'), registry)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         refuse_unknown((cfg.get(key) or {}).get('collate_fn'), FUNCTIONS)
-
-
-def blame(
-    error: Exception, cfg: 'Config', options: Sequence[str], what: str
-) -> InputError:
-    """Return one line for what stopped a run while it was made ready.
-
-    It blames the options whose key the error names, else the config, or the path that
-    cannot be used. An ``InputError`` is one already.
-
-    Args:
-        options: The ``key=value`` pairs that changed ``cfg``.
-        what: What the config does not do, such as ``'does not build'``.
-    """
-    if isinstance(error, InputError):
-        return error
-    if isinstance(error, OSError):
-        why = f'cannot be used ({error.strerror or error})'
-        return InputError(error.filename or cfg.work_dir, why, 'check the path')
-    path, text = cfg.filename, f'{type(error).__name__}: {error}'
-    words = re.findall(r'\w+', str(error))
-    named = [o for o in options if _pair(o)[0].rpartition('.')[2] in words]
-    if named:
-        thing, way_out = '--cfg-options ' + ' '.join(named), f'correct it; see {path}'
-    elif options:
-        thing = f'{path} with --cfg-options {" ".join(options)}'
-        way_out = 'correct the options or the config'
-    else:
-        thing, way_out = path, 'correct the config'
-    return InputError(thing, f'{what} ({text})', way_out)
 
 
 def find_pretrained(cfg: 'Config') -> list[str]:
