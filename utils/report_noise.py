@@ -45,17 +45,9 @@ def rank_labels(
     """
     from utils.noise_export import write_coco, write_tables
 
-    name, model = next(iter(sources.models.items()))
-    if not sources.masks:
-        raise InputError('--label-noise', 'there are no labels to rank', 'leave it out')
-    if not (model.folder / 'confidence').is_dir():
-        raise InputError(
-            model.folder, 'has no confidence/ to rank labels by', 'predict it again'
-        )
-    ids = tuple(i for i in sources.image_ids if i in sources.masks)
-    member = Predictions(model.folder, model.classes, ids, model.origin)
+    name, member = _first_model(sources)
     order = read_order(sources.root)
-    masks = {image_id: sources.masks[image_id] for image_id in ids}
+    masks = {image_id: sources.masks[image_id] for image_id in member.image_ids}
     ranking = rank_label_noise(member, masks, order=order, jobs=jobs)
     place = folder / FOLDER
     place.mkdir()
@@ -71,6 +63,19 @@ def rank_labels(
         'files': [(f'{FOLDER}/{file}', what) for file, what in FILES.items()],
         'gallery': _gallery(ranking, items),
     }
+
+
+def _first_model(sources: Sources) -> tuple[str, Predictions]:
+    """Return the name of the first model, and its predictions of labelled images."""
+    name, model = next(iter(sources.models.items()))
+    if not sources.masks:
+        raise InputError('--label-noise', 'there are no labels to rank', 'leave it out')
+    if not (model.folder / 'confidence').is_dir():
+        raise InputError(
+            model.folder, 'has no confidence/ to rank labels by', 'predict it again'
+        )
+    ids = tuple(i for i in sources.image_ids if i in sources.masks)
+    return name, Predictions(model.folder, model.classes, ids, model.origin)
 
 
 def _say(name: str, ranking: 'Ranking', shown: int) -> str:

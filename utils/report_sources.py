@@ -87,9 +87,7 @@ def short_names(places: Sequence[Path]) -> list[str]:
 
 def _check_classes(opened: Sequence[Predictions], root: Path) -> None:
     path = root / 'dataset.json'
-    if not path.is_file():
-        raise InputError(root, 'no data root (no dataset.json)', 'check --data-root')
-    content = read_json(path)
+    content = read_json(path) if path.is_file() else None
     known = content.get('classes') if isinstance(content, dict) else None
     for member in opened:
         if known is not None and list(known) != list(member.classes):
