@@ -10,6 +10,14 @@ from utils.eda_study import Study
 from utils.page import Table, class_colours
 
 Rows = list[dict[str, Any]]
+# Of tables that may have no row: a file without a heading cannot be read.
+COLUMNS = {
+    'objects.csv': ('part', 'image', 'class', 'area'),
+    'positions.csv': ('class', 'row', 'column', 'share'),
+    'classes.csv': ('part', 'id', 'name', 'images', 'objects', 'pixels'),
+    'duplicates.csv': ('group', 'exact', 'leak', 'correlation', 'part', 'id'),
+    'problems.csv': ('problem',),
+}
 
 
 def labelled_parts(study: Study) -> list[PartStatistics]:
@@ -142,7 +150,10 @@ def write_tables(study: Study, described: Mapping[str, Any], out: Path) -> None:
         tables['overlaps.csv'] = described['overlaps']['classes']
         tables['vertices.csv'] = described['vertices']
     for name, rows in tables.items():
-        pd.DataFrame(rows).to_csv(out / name, index=False)
+        frame = pd.DataFrame(rows)
+        if frame.empty:
+            frame = pd.DataFrame(columns=COLUMNS[name])
+        frame.to_csv(out / name, index=False)
 
 
 def _class_rows(study: Study) -> Rows:

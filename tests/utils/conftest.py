@@ -190,13 +190,14 @@ class Opened:
         page = self.browser.new_page(
             viewport={'width': width, 'height': 900}, color_scheme=scheme
         )
-        page.set_default_timeout(10_000)
+        # Patience costs nothing where the machine is free.
+        page.set_default_timeout(180_000)
         page.on('pageerror', lambda error: self.problems.append(f'error: {error}'))
         page.on('console', self._console)
         page.on('requestfailed', lambda r: self.problems.append(f'failed: {r.url}'))
         page.on('request', lambda r: self._request(r.url, path.resolve().parent))
-        page.goto(path.resolve().as_uri())
-        page.wait_for_selector('html[data-ready=yes]', timeout=60_000)
+        page.goto(path.resolve().as_uri(), wait_until='commit')
+        page.wait_for_selector('html[data-ready=yes]')
         return page
 
     def _console(self, message: Any) -> None:

@@ -229,6 +229,7 @@ def test_parts__without_labels_or_images_are_shown(look, make_part, tmp_path):
     assert found['parts']['test']['objects_counted'] is None
     assert found['parts']['train']['images'] == 0
     assert 'test: 1 images, 0 labelled' in text
+    assert table(tmp_path / 'eda/classes.csv') == []
     assert 'No image has a mask' in (tmp_path / 'eda/index.html').read_text('utf-8')
 
 
@@ -290,7 +291,8 @@ def test_csv__holds_the_numbers_of_the_json(look, make_part, tmp_path):
         ('Paper', '1'),
         ('General trash', '2'),
     ]
-    assert table(tmp_path / 'eda/duplicates.csv') == []
+    text = (tmp_path / 'eda/duplicates.csv').read_text()
+    assert text == 'group,exact,leak,correlation,part,id\n'
 
 
 def test_thumbnails__stand_beside_the_page(look, make_part, tmp_path):

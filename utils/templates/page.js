@@ -41,6 +41,8 @@ const page = {
     const figure = plot.figure;
     const small = plot.closest('.panels') !== null;
     const layout = { ...figure.layout, template: template() };
+    // On paper nothing tells Plotly that the page has become narrower.
+    if (root.classList.contains('paper') && !layout.width) layout.width = plot.clientWidth;
     const config = {
       responsive: true, displaylogo: false, displayModeBar: small || narrow.matches ? false : 'hover',
       modeBarButtonsToRemove: ['select2d', 'lasso2d', 'zoom2d', 'pan2d'],
@@ -83,9 +85,13 @@ const page = {
     let before = 'light';
     addEventListener('beforeprint', () => {
       before = root.dataset.theme;
+      root.classList.add('paper');
       setTheme('light');
     });
-    addEventListener('afterprint', () => setTheme(before));
+    addEventListener('afterprint', () => {
+      root.classList.remove('paper');
+      setTheme(before);
+    });
   }
 
   function sortRows(table, column, heading) {
