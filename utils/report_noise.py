@@ -132,8 +132,8 @@ def _draw(
         'values': {
             'score': round(finding.score, 3),
             'kind': finding.kind,
-            'given': names[finding.given],
-            'suggested': names[finding.suggested],
+            'given': f'label: {names[finding.given]}',
+            'suggested': f'predicted: {names[finding.suggested]}',
         },
     }
 

@@ -43,8 +43,8 @@ def make_gallery(summary: Summary) -> Gallery:
     first = '' if summary.labelled or not several else f' by {summary.models[0].name}'
     return Gallery(
         key='gallery',
-        caption=f'All {len(summary.images):,} images. A class shows the images that it '
-        f'is {what} in{first}.',
+        caption=f'All {len(summary.images):,} images. A class chooses the images that '
+        f'have it, as {what}{first}.',
         items=make_items(summary),
         classes=list(names),
         sorts=sorts,

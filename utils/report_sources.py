@@ -20,7 +20,7 @@ class Sources:
     Attributes:
         root: The data root.
         models: Opened prediction folders by a short name that tells them apart.
-        image_ids: The images that all models hold, in the order of the first.
+        image_ids: The images that all models hold, sorted.
         photos: Photograph by image id.
         masks: True mask by image id; images without a label are not in it.
         notes: What a reader must know, one sentence each.
@@ -114,7 +114,7 @@ def _common(opened: Sequence[Predictions]) -> tuple[str, ...]:
             else 'holds no image',
             'name predictions of the same part',
         )
-    return tuple(i for i in opened[0].image_ids if i in common)
+    return tuple(sorted(common))
 
 
 def _left_out(opened: Sequence[Predictions], common: int) -> list[str]:

@@ -128,8 +128,8 @@ def test_images__without_a_mask_are_shown_but_not_counted(
     )
     assert '1 images have no true mask' in text
     assert (content['images'], content['labelled_images']) == (3, 2)
-    assert (out / 'pictures/predicted0/2.png').exists()
-    assert not (out / 'pictures/truth/2.png').exists()
+    assert (out / 'pictures/predicted0/0.png').exists()
+    assert not (out / 'pictures/truth/0.png').exists()
 
 
 def test_models__are_compared_on_common_images(

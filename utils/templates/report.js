@@ -339,6 +339,7 @@
   }
 
   if (!data.labelled) return;
+  page.galleries.noise?.setSort('score');
   new Matrix();
   startWorst();
   if (data.models.length > 1) new Pair();
