@@ -91,7 +91,8 @@ def find_objects(label_map: np.ndarray) -> Objects:
     number = np.zeros(label_map.shape, np.int32)
     classes: list[int] = []
     rows = [np.zeros((0, 5), np.int32)]
-    for class_id in np.unique(label_map).tolist():
+    held = np.bincount(label_map.ravel())
+    for class_id in np.flatnonzero(held).tolist():
         if class_id in (0, IGNORE_INDEX):
             continue
         region = (label_map == class_id).astype(np.uint8)
