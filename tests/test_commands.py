@@ -21,13 +21,28 @@ KNOWN = {
     'tools/test.py',
     'tools/train.py',
     'utils/draw_data.py',
+    'utils/eda.py',
     'utils/ensemble.py',
+    'utils/join.py',
+    'utils/label_noise.py',
     'utils/picture.py',
     'utils/prepare_data.py',
     'utils/pseudo_label.py',
+    'utils/report.py',
+    'utils/split.py',
     'utils/submission.py',
 }
-SLOW = ('torch', 'torchvision', 'mmcv', 'mmengine', 'mmseg', 'cv2', 'pandas')
+SLOW = (
+    'torch',
+    'torchvision',
+    'mmcv',
+    'mmengine',
+    'mmseg',
+    'cv2',
+    'pandas',
+    'scipy',
+    'plotly',
+)
 HELP = f"""
 import runpy, sys
 sys.argv = [sys.argv[1], '--help']

@@ -1,13 +1,10 @@
 """Photographs that look alike: taken twice, saved anew, or two frames of one film."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-
-from mmsegmentation.files import read_image
 
 # Pixels along each side of the small grey image that is compared.
 GREY = 32
@@ -34,18 +31,14 @@ class Look:
     grey: np.ndarray
 
 
-def look_at(path: Path) -> Look:
-    """Return what a photograph is recognised by.
-
-    Raises:
-        InputError: The file is missing or no image.
-    """
+def look_at(pixels: np.ndarray) -> Look:
+    """Return what a photograph, (H, W, 3) uint8, is recognised by."""
+    import cv2
     from imagehash import phash
     from PIL import Image
 
-    pixels = read_image(path)
-    size = Image.Resampling.BOX
-    small = Image.fromarray(pixels).resize((2 * GREY, 2 * GREY), size).convert('L')
+    shrunk = cv2.resize(pixels, (2 * GREY, 2 * GREY), interpolation=cv2.INTER_AREA)
+    small = Image.fromarray(shrunk).convert('L')
     return Look(
         hashlib.sha256(f'{pixels.shape}'.encode() + pixels.tobytes()).hexdigest(),
         int(str(phash(small)), 16),
@@ -53,28 +46,43 @@ def look_at(path: Path) -> Look:
     )
 
 
-def near_duplicates(looks: Sequence[Look]) -> np.ndarray:
-    """Return the pairs of photographs that look alike or are the same, (pairs, 2).
+def near_duplicates(looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of photographs that look alike or are the same.
 
-    Cropped, mirrored or turned ones are other photographs.
+    Cropped, mirrored or turned ones are other photographs. Of equal ones, each is
+    paired with the first.
 
     Returns:
-        Positions in ``looks``, the lower one first, int64.
+        Positions in ``looks``, the lower one first, (pairs, 2) int64, and Pearson's
+        correlation of the two in grey, (pairs,), 1 for equal ones.
     """
+    found = [_equal_pairs(looks), *_near_pairs(looks)]
+    both = np.unique(np.concatenate(found), axis=0)
+    return both[:, :2].astype(np.int64), both[:, 2]
+
+
+def _equal_pairs(looks: Sequence[Look]) -> np.ndarray:
+    first: dict[str, int] = {}
+    pairs = [
+        (first[look.content], place, 1.0)
+        for place, look in enumerate(looks)
+        if first.setdefault(look.content, place) != place
+    ]
+    return np.array(pairs, np.float64).reshape(-1, 3)
+
+
+def _near_pairs(looks: Sequence[Look], rows: int = 512) -> Iterator[np.ndarray]:
+    """Yield rows (first, second, correlation) whose hash and grey image agree."""
     hashes = np.array([look.phash for look in looks], np.uint64)
-    grey = np.stack([look.grey.ravel() for look in looks])
+    grey = np.array([look.grey.ravel() for look in looks]).reshape(len(looks), -1)
     grey = grey - grey.mean(1, keepdims=True)
     structured = grey.std(1) >= MIN_CONTRAST
     grey /= np.linalg.norm(grey, axis=1, keepdims=True).clip(1e-6)
-    found = [np.empty((0, 2), np.int64)]
-    first_of: dict[str, int] = {}
-    for number, look in enumerate(looks):
-        near = np.bitwise_count(hashes[:number] ^ hashes[number]) <= MAX_DISTANCE
-        near &= structured[:number] & structured[number]
-        earlier = np.flatnonzero(near)
-        earlier = earlier[grey[earlier] @ grey[number] >= MIN_CORRELATION]
-        same = first_of.setdefault(look.content, number)
-        earlier = np.union1d(earlier, [same] if same != number else [])
-        pairs = np.stack([earlier, np.full(len(earlier), number)], 1)
-        found.append(pairs.astype(np.int64))
-    return np.concatenate(found)
+    for start in range(0, len(looks), rows):
+        block = slice(start, start + rows)
+        distance = np.bitwise_count(hashes[block, None] ^ hashes[None])
+        correlation = grey[block] @ grey.T
+        near = (distance <= MAX_DISTANCE) & (correlation >= MIN_CORRELATION)
+        near &= structured[block, None] & structured
+        first, second = np.nonzero(np.triu(near, start + 1))
+        yield np.stack([first + start, second, correlation[first, second]], axis=1)

@@ -45,9 +45,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_args(args)
-    from utils.eda_page import write_study
-    from utils.eda_study import study
-    from utils.eda_tables import write_tables
+    from utils.data_page.page import write_study
+    from utils.data_page.study import study
+    from utils.data_page.tables import write_tables
 
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as out:
         found = study(

@@ -33,7 +33,7 @@ from utils.prepare_data import in_parallel
 from utils.pseudo_label import check_classes
 
 if TYPE_CHECKING:
-    from utils.noise_ranking import Ranking
+    from utils.noise.ranking import Ranking
 
 RESULT = 'findings.json'
 MIN_SCORE = 0.1
@@ -63,8 +63,8 @@ def rank_label_noise(
         InputError: A file is missing or damaged, sizes differ, a class id is unknown,
             or the JSON lacks an image.
     """
-    from utils.noise_inputs import read_outlines, weigh_image
-    from utils.noise_ranking import rank
+    from utils.noise.inputs import read_outlines, weigh_image
+    from utils.noise.ranking import rank
 
     if not predictions.image_ids:
         raise InputError(predictions.folder, 'holds no image', 'predict again')
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if source.resolve().is_relative_to(args.out.resolve()):
             raise InputError(args.out, f'would replace {source}', 'name another --out')
     check_classes(predictions, args.data_root)
-    from utils.noise_inputs import find_parts
+    from utils.noise.inputs import find_parts
 
     parts = find_parts(args.data_root, args.split, predictions)
     masks = {i: part / 'mask' / mask_name(i) for i, part in parts.items()}
@@ -143,8 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         min_score=args.min_score,
         jobs=args.jobs,
     )
-    from utils.noise_export import write_coco, write_tables
-    from utils.noise_sheet import draw_sheet
+    from utils.noise.export import write_coco, write_tables
+    from utils.noise.sheet import draw_sheet
 
     with whole_folder(args.out, marker=RESULT, overwrite=args.overwrite) as folder:
         write_tables(folder, ranking)

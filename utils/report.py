@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
 from mmsegmentation.files import refuse_existing, whole_folder, write_json
-from utils.report_curves import find_log, read_curves
-from utils.report_errors import FARTHEST
-from utils.report_sources import Sources, open_sources
+from utils.error_page.curves import find_log, read_curves
+from utils.error_page.errors import FARTHEST
+from utils.error_page.sources import Sources, open_sources
 
 if TYPE_CHECKING:
-    from utils.report_summary import Summary
+    from utils.error_page.summary import Summary
 
 MARKER = 'report.json'
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         summary = measure(sources, folder, args)
         noise = None
         if args.label_noise:
-            from utils.report_noise import rank_labels
+            from utils.error_page.noise import rank_labels
 
             noise = rank_labels(sources, folder, args.label_noise, args.jobs)
         content = write_report(folder, sources, summary, curves, noise)
@@ -121,9 +121,9 @@ def read_logs(sources: Sources, logs: Sequence[Path] | None) -> dict[str, Any]:
 
 def measure(sources: Sources, folder: Path, args: argparse.Namespace) -> 'Summary':
     """Measure every image and draw its thumbnails."""
-    from utils.report_measure import measure_all
-    from utils.report_page import PICTURES
-    from utils.report_summary import Model, Summary
+    from utils.error_page.measure import measure_all
+    from utils.error_page.page import PICTURES
+    from utils.error_page.summary import Model, Summary
 
     images = list(measure_all(sources, folder / PICTURES, args.jobs, args.size))
     count = len(sources.classes)
@@ -139,10 +139,10 @@ def write_report(
     noise: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Write the page, ``report.json`` and the tables; return what the JSON says."""
+    from utils.error_page.page import provenance, pseudo_labels
+    from utils.error_page.tables import write_tables
+    from utils.error_page.view import page_context
     from utils.page import write_page
-    from utils.report_page import provenance, pseudo_labels
-    from utils.report_tables import write_tables
-    from utils.report_view import page_context
 
     content = summary.content()
     content['data_root'] = str(sources.root)

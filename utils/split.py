@@ -24,10 +24,10 @@ from mmsegmentation.command import (
 from mmsegmentation.files import refuse_existing, whole_folder
 from mmsegmentation.folds import MARKER, write_folds
 from utils.duplicates import Look, near_duplicates
-from utils.fold_groups import folder_of, join_groups, read_groups, same_label
-from utils.fold_report import balance_table, describe_balance
-from utils.fold_search import Groups, search_folds
-from utils.labelled import count_pixels, list_labelled, read_classes
+from utils.folds.groups import folder_of, join_groups, read_groups, same_label
+from utils.folds.labelled import count_pixels, list_labelled, read_classes
+from utils.folds.report import balance_table, describe_balance
+from utils.folds.search import Groups, search_folds
 
 GROUPINGS = 'content', 'folder', 'nothing'
 
@@ -107,7 +107,7 @@ def group_images(
     image_ids = [image_id for _, image_id in images]
     pairs = [np.empty((0, 2), np.int64)]
     if 'content' in args.group_by:
-        pairs.append(near_duplicates(looks))
+        pairs.append(near_duplicates(looks)[0])
     if 'folder' in args.group_by:
         pairs.append(same_label([folder_of(image_id) for image_id in image_ids]))
     if args.groups:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.files import mask_name, read_image, read_json, read_mask
+from utils.data_page.images import read_labels
 from utils.eda import main
-from utils.eda_images import read_labels
 from utils.prepare_data import main as prepare
 
 # pycocotools' own, under NumPy 2.

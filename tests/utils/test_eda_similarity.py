@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from utils.eda_images import Task, find_tasks, measure
-from utils.eda_similarity import find_groups
+from utils.data_page.images import Task, find_tasks, measure
+from utils.data_page.similarity import find_groups
 
 
 def scene(seed):
@@ -96,7 +96,7 @@ def test_same_bytes_of_another_shape__are_another_image(tmp_path):
     for name, size in (('wide.png', (20, 10)), ('high.png', (10, 20))):
         Image.new('RGB', size, (5, 5, 5)).save(folder / name)
     contents = {
-        measure(Task(tmp_path, 'train', name, False, tmp_path, 't', 2, 64)).content
+        measure(Task(tmp_path, 'train', name, False, tmp_path, 't', 2, 64)).look.content
         for name in ('wide.png', 'high.png')
     }
     assert len(contents) == 2

@@ -13,9 +13,9 @@ from pycocotools.coco import COCO
 from mmsegmentation.files import read_image, write_mask
 from mmsegmentation.predictions import finish_predictions, open_predictions
 from utils.label_noise import main, rank_label_noise
-from utils.noise_export import polygons
-from utils.noise_objects import shape_of
-from utils.noise_sheet import around, caption
+from utils.noise.export import polygons
+from utils.noise.objects import shape_of
+from utils.noise.sheet import around, caption
 
 # pycocotools' own arrays do not know NumPy 2's copy keyword.
 pytestmark = pytest.mark.filterwarnings(

@@ -10,9 +10,9 @@ from PIL import Image
 from mmsegmentation.files import read_json
 from mmsegmentation.predictions import score_predictions
 from utils.ensemble import main as ensemble
+from utils.error_page.sources import short_names
 from utils.pseudo_label import main as pseudo_label
 from utils.report import main
-from utils.report_sources import short_names
 
 CLASSES = ('Background', 'Paper', 'Metal')
 NAMED = {'classes': CLASSES}

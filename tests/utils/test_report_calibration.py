@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.report_calibration import BINS, count_confidence, reliability
+from utils.error_page.calibration import BINS, count_confidence, reliability
 
 
 @pytest.fixture

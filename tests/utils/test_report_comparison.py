@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmsegmentation.scores import summarise
-from utils.report_comparison import (
+from utils.error_page.comparison import (
     compare,
     draw_images,
     interval,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmsegmentation.command import InputError
-from utils.report_curves import find_log, read_curves
+from utils.error_page.curves import find_log, read_curves
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from utils.report_errors import (
+from utils.error_page.errors import (
     FARTHEST,
     border_distance,
     count_by_distance,
@@ -13,7 +13,7 @@ from utils.report_errors import (
     kinds_of,
     outcome_of,
 )
-from utils.report_measure import error_map
+from utils.error_page.measure import error_map
 
 
 def rows(*lines):

@@ -8,8 +8,8 @@ import pytest
 
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.files import mask_name, read_json, read_mask
-from utils.fold_report import largest_deviations
-from utils.fold_search import Groups, random_folds, search_folds
+from utils.folds.report import largest_deviations
+from utils.folds.search import Groups, random_folds, search_folds
 from utils.prepare_data import main as prepare
 from utils.split import main
 

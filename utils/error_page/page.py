@@ -7,11 +7,11 @@ from typing import Any
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json, sha256_of
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.error_page.curve_charts import pair_figure
+from utils.error_page.sources import Sources
+from utils.error_page.summary import Summary
+from utils.error_page.tables import image_values
 from utils.page import Gallery, class_colours
-from utils.report_curve_charts import pair_figure
-from utils.report_sources import Sources
-from utils.report_summary import Summary
-from utils.report_tables import image_values
 
 PICTURES = 'pictures'
 # Of predictions.json: shown elsewhere, or too long.

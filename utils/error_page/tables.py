@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mmsegmentation.files import whole_file
+from utils.error_page.curve_charts import Curves
+from utils.error_page.errors import KINDS, OUTCOMES, SIZES, outcome_of, size_of
+from utils.error_page.summary import Model, Summary, mean_confidence, share
 from utils.page import DASH, Table, class_colours
-from utils.report_curve_charts import Curves
-from utils.report_errors import KINDS, OUTCOMES, SIZES, outcome_of, size_of
-from utils.report_summary import Model, Summary, mean_confidence, share
 
 Rows = Iterable[Sequence[Any]]
 BY_CLASS = ('IoU', 'Acc', 'Precision')

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from utils import report_charts as charts
-from utils import report_curve_charts as more
+from utils.error_page import charts
+from utils.error_page import curve_charts as more
+from utils.error_page.measure import ERROR_COLOURS, IGNORED
+from utils.error_page.page import make_data, make_gallery
+from utils.error_page.summary import Summary
+from utils.error_page.tables import class_table, score_table
 from utils.page import Chart, Table, class_colours, css_colour
-from utils.report_measure import ERROR_COLOURS, IGNORED
-from utils.report_page import make_data, make_gallery
-from utils.report_summary import Summary
-from utils.report_tables import class_table, score_table
 
 
 def page_context(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.noise_objects import Evidence, LabelledObject, Region, Shape
+from utils.noise.objects import Evidence, LabelledObject, Region, Shape
 
 WRONG_CLASS, MISSING = 'wrong class', 'missing'
 SUPERFLUOUS, SHIFTED = 'superfluous', 'shifted'

@@ -11,9 +11,8 @@ from mmsegmentation.command import InputError, progress
 from mmsegmentation.files import read_image, read_mask
 from mmsegmentation.predictions import Predictions
 from mmsegmentation.scores import confusion_matrix
-from utils.page import mask_colours, write_overlay, write_photo
-from utils.report_calibration import LEVELS, count_confidence
-from utils.report_errors import (
+from utils.error_page.calibration import LEVELS, count_confidence
+from utils.error_page.errors import (
     FARTHEST,
     KINDS,
     Objects,
@@ -22,7 +21,8 @@ from utils.report_errors import (
     find_objects,
     judge_objects,
 )
-from utils.report_sources import Sources
+from utils.error_page.sources import Sources
+from utils.page import mask_colours, write_overlay, write_photo
 
 # RGBA by kind of error; right pixels are clear. Blue, orange and purple can be told
 # apart without red and green.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from utils.eda_statistics import PartStatistics
+from utils.data_page.statistics import PartStatistics
 from utils.page import SERIES
 
 # Of one look and one symbol each, so that no part is told by its colour alone.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mmsegmentation.scores import accuracy_of, iou_of
-from utils.report_calibration import LEVELS, reliability
-from utils.report_comparison import (
+from utils.error_page.calibration import LEVELS, reliability
+from utils.error_page.comparison import (
     Readings,
     compare,
     draw_images,
@@ -20,8 +20,15 @@ from utils.report_comparison import (
     read_draws,
     statistics,
 )
-from utils.report_errors import KINDS, OUTCOMES, SIZES, kinds_of, outcome_of, size_of
-from utils.report_measure import Measured, Prediction
+from utils.error_page.errors import (
+    KINDS,
+    OUTCOMES,
+    SIZES,
+    kinds_of,
+    outcome_of,
+    size_of,
+)
+from utils.error_page.measure import Measured, Prediction
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What is measured on one image and its mask: all that needs the pixels."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +9,11 @@ import numpy as np
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError, progress
 from mmsegmentation.files import list_images, mask_name, read_image, read_mask
+from utils.duplicates import Look, look_at
 from utils.page import mask_colours, write_overlay, write_photo
 
 # Cells of a position map, along each side.
 CELLS = 32
-# Images are compared at this many grey pixels along each side.
-GREY = 32
 # Rec. 601, as Pillow's own conversion to grey.
 LUMA = (0.299, 0.587, 0.114)
 
@@ -49,9 +47,7 @@ class ImageFacts:
         part: Part of the data root.
         image_id: File name in it, folders included.
         size: Width and height, in pixels.
-        content: SHA-256 of size and pixels: equal where all pixels are.
-        phash: Perceptual hash, 64 bits (ImageHash's ``phash``).
-        grey: The image shrunk to (GREY, GREY), float32, 0-255.
+        look: What it is recognised by.
         sums: Sums of each channel and of its squares, RGB, (2, 3) float64.
         brightness: Mean luma, 0-255.
         thumbnail: Its thumbnail's path without suffix, relative to the page.
@@ -63,9 +59,7 @@ class ImageFacts:
     part: str
     image_id: str
     size: tuple[int, int]
-    content: str
-    phash: int
-    grey: np.ndarray
+    look: Look
     sums: np.ndarray
     brightness: float
     thumbnail: str
@@ -166,8 +160,6 @@ def measure_all(tasks: Sequence[Task], jobs: int) -> Iterator[ImageFacts | str]:
 def measure(task: Task) -> ImageFacts | str:
     """Measure one image and write its thumbnails; return a text if it is unreadable."""
     import cv2
-    from imagehash import phash
-    from PIL import Image
 
     cv2.setNumThreads(1)
     try:
@@ -175,16 +167,12 @@ def measure(task: Task) -> ImageFacts | str:
     except InputError as error:
         return f'{task.part}: {error}'
     height, width = image.shape[:2]
-    picture = cv2.resize(image, (2 * GREY, 2 * GREY), interpolation=cv2.INTER_AREA)
-    small = Image.fromarray(picture).convert('L')
     sums = _channel_sums(image)
     facts = ImageFacts(
         task.part,
         task.image_id,
         (width, height),
-        hashlib.sha256(f'{width}x{height}:'.encode() + image.tobytes()).hexdigest(),
-        int(str(phash(small)), 16),
-        np.asarray(small, np.float32).reshape(GREY, 2, GREY, 2).mean((1, 3)),
+        look_at(image),
         sums,
         float(sums[0] @ LUMA / (height * width)),
         task.thumbnail,

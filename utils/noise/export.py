@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from utils.noise_objects import Shape
-from utils.noise_ranking import Finding, Ranking
+from utils.noise.objects import Shape
+from utils.noise.ranking import Finding, Ranking
 
 OBJECT_COLUMNS = (
     'rank', 'score', 'image', 'kind', 'given', 'suggested',

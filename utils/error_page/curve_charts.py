@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from utils.error_page.calibration import BINS, LEVELS
+from utils.error_page.charts import GREY, PERCENT, Models, line, rows_layout, style
 from utils.page import SERIES, Chart, chart, label
-from utils.report_calibration import BINS, LEVELS
-from utils.report_charts import GREY, PERCENT, Models, line, rows_layout, style
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[float, float | None]]]]
 # Of a log: what is drawn first, and under which heading.

@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from mmsegmentation.classes import IGNORE_INDEX, palette_of
 from mmsegmentation.files import read_image, read_mask
 from mmsegmentation.predictions import Predictions
-from utils.noise_ranking import Finding, Ranking
+from utils.noise.ranking import Finding, Ranking
 
 ACROSS = 3
 PANELS = ('Photograph', 'Label', 'Prediction')

@@ -8,16 +8,16 @@ from typing import Any
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json
-from utils.eda_images import ImageFacts, find_tasks, list_problem, measure_all
-from utils.eda_overlaps import (
+from utils.data_page.images import ImageFacts, find_tasks, list_problem, measure_all
+from utils.data_page.overlaps import (
     SourceFacts,
     compare_orders,
     describe_sources,
     join_sources,
     open_sources,
 )
-from utils.eda_similarity import MAX_DISTANCE, MIN_CORRELATION, Group, find_groups
-from utils.eda_statistics import (
+from utils.data_page.similarity import Group, find_groups
+from utils.data_page.statistics import (
     DRAWN,
     PartStatistics,
     describe_classes,
@@ -26,6 +26,7 @@ from utils.eda_statistics import (
     join,
     use_annotations,
 )
+from utils.duplicates import MAX_DISTANCE, MIN_CORRELATION
 from utils.rasterise import ORDERS
 
 PARTS = ('train', 'valid', 'test', 'pseudo')

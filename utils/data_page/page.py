@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.eda_charts import (
+from utils.data_page.charts import (
     area_boxes,
     changed_bars,
     class_bars,
@@ -14,16 +14,16 @@ from utils.eda_charts import (
     place_panels,
     together_map,
 )
-from utils.eda_histograms import (
+from utils.data_page.histograms import (
     area_histogram,
     brightness_lines,
     count_lines,
     size_bubbles,
 )
-from utils.eda_images import ImageFacts
-from utils.eda_statistics import DRAWN, PartStatistics, rarest
-from utils.eda_study import Study
-from utils.eda_tables import channel_table, class_table, how_counted, vertex_table
+from utils.data_page.images import ImageFacts
+from utils.data_page.statistics import DRAWN, PartStatistics, rarest
+from utils.data_page.study import Study
+from utils.data_page.tables import channel_table, class_table, how_counted, vertex_table
 from utils.page import Chart, Gallery, chart, class_colours, write_page
 
 # More would hide the sections below; the CSV holds all.

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.eda_images import CELLS
-from utils.eda_statistics import PartStatistics, describe_classes, position_maps
-from utils.eda_study import Study
+from utils.data_page.images import CELLS
+from utils.data_page.statistics import PartStatistics, describe_classes, position_maps
+from utils.data_page.study import Study
 from utils.page import Table, class_colours
 
 Rows = list[dict[str, Any]]
@@ -175,8 +175,8 @@ def _image_rows(study: Study) -> Iterator[dict[str, Any]]:
             'width': facts.size[0],
             'height': facts.size[1],
             'brightness': round(facts.brightness, 3),
-            'sha256': facts.content,
-            'phash': f'{facts.phash:016x}',
+            'sha256': facts.look.content,
+            'phash': f'{facts.look.phash:016x}',
         }
         if labels is not None:
             row |= {'pieces': len(labels.objects), 'ignored': labels.ignored}

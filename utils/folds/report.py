@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.fold_search import deviations, random_folds
+from utils.folds.search import deviations, random_folds
 
 RANDOM_SPLITS = 100
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from utils.error_page.errors import KINDS, OUTCOMES, SIZES
+from utils.error_page.measure import ERROR_COLOURS
 from utils.page import SERIES, Chart, chart, class_colours, label
-from utils.report_errors import KINDS, OUTCOMES, SIZES
-from utils.report_measure import ERROR_COLOURS
 
 # Beside the colour: models stay apart in grey and on paper.
 PATTERNS = ('', '/', '.', 'x', '\\', '-', '+', '|')

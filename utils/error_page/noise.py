@@ -12,13 +12,13 @@ import numpy as np
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_image, read_mask
 from mmsegmentation.predictions import Predictions
+from utils.error_page.page import PICTURES
+from utils.error_page.sources import Sources
 from utils.label_noise import rank_label_noise, read_order
 from utils.page import Gallery, class_colours, mask_colours, write_overlay, write_photo
-from utils.report_page import PICTURES
-from utils.report_sources import Sources
 
 if TYPE_CHECKING:
-    from utils.noise_ranking import Finding, Ranking
+    from utils.noise.ranking import Finding, Ranking
 
 FOLDER = 'labels'
 FILES = {
@@ -43,7 +43,7 @@ def rank_labels(
     Raises:
         InputError: There is no label, or the model wrote no confidence.
     """
-    from utils.noise_export import write_coco, write_tables
+    from utils.noise.export import write_coco, write_tables
 
     name, member = _first_model(sources)
     order = read_order(sources.root)
@@ -109,7 +109,7 @@ def _draw(
     number: int,
 ) -> dict[str, Any]:
     """Write what surrounds a finding; return its item of the gallery."""
-    from utils.noise_sheet import around
+    from utils.noise.sheet import around
 
     box = around(finding)
     names, colours = ranking.classes, mask_colours(len(ranking.classes))

@@ -9,7 +9,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.files import mask_name, read_mask
 from mmsegmentation.predictions import Predictions
 from utils.coco import Findings, read_part
-from utils.noise_objects import Evidence, Outlines, weigh
+from utils.noise.objects import Evidence, Outlines, weigh
 
 LABELLED = ('train', 'valid')
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from utils.eda_histograms import PART_LOOKS
-from utils.eda_statistics import PartStatistics, position_maps
+from utils.data_page.histograms import PART_LOOKS
+from utils.data_page.statistics import PartStatistics, position_maps
 from utils.page import SERIES, class_colours, label, shorten
 
 OUTLINE = {'color': '#888888', 'width': 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.eda_images import CELLS, ImageFacts, list_problem
+from utils.data_page.images import CELLS, ImageFacts, list_problem
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Objects are counted as the JSON has them, or as connected pieces of the masks.

@@ -7,7 +7,13 @@ import numpy as np
 
 from mmsegmentation.classes import CLASSES, IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import list_images, mask_name, read_json, read_mask
+from mmsegmentation.files import (
+    list_images,
+    mask_name,
+    read_image,
+    read_json,
+    read_mask,
+)
 from utils.duplicates import Look, look_at
 from utils.prepare_data import in_parallel
 
@@ -126,5 +132,5 @@ def _read_one(
             f'{num_classes} classes',
             'correct the mask or the class table',
         )
-    look = look_at(part / 'images' / image_id) if by_content else None
+    look = look_at(read_image(part / 'images' / image_id)) if by_content else None
     return counts[:num_classes], look
