@@ -112,6 +112,7 @@ class Demo:
         self.raw, self.root = work_dir / 'raw', work_dir / 'data'
         self.truth, self.csv = work_dir / 'truth', work_dir / 'submission.csv'
         self.picture = work_dir / 'predictions.png'
+        self.data_page, self.error_page = work_dir / 'eda', work_dir / 'report'
 
     def run(self) -> list[dict[str, Any]]:
         """Take every step; return the rows of the table of scores."""
@@ -128,6 +129,7 @@ class Demo:
         self.vote('second', 'test')
         scored = self.submit()
         self.draw()
+        self.look()
         return [*self.rows(), scored]
 
     def make_data(self) -> None:
@@ -188,6 +190,15 @@ class Demo:
             columns.append(f'{title}={_shown(folder)}')
         images = ('--images', self.root / 'test/images')
         _do('utils/picture.py', *images, '--columns', *columns, '--out', self.picture)
+
+    def look(self) -> None:
+        """Make the page of the data, and that of the errors in the validation part."""
+        raw = ('--raw', self.raw, '--out', self.data_page)
+        _do('utils/eda.py', self.root, *raw)
+        names = [*MODELS, 'ensemble']
+        predicted = [self.predictions('second', name, 'valid') for name in names]
+        out = ('--data-root', self.root, '--out', self.error_page)
+        _do('utils/report.py', *predicted, *out)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row of scores per stage: name, valid and test mIoU."""
@@ -309,6 +320,8 @@ def show_scores(demo: Demo, rows: list[dict[str, Any]], seconds: float) -> None:
         'models': demo.work_dir / '*_first, *_second',
         'predictions': demo.work_dir / 'predictions',
         'picture': demo.picture,
+        'data page': demo.data_page / 'index.html',
+        'error page': demo.error_page / 'index.html',
         'submission': demo.csv,
         'scores': demo.work_dir / MARKER,
     }
