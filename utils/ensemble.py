@@ -22,6 +22,7 @@ import numpy as np
 
 from mmsegmentation.command import InputError, Parser, progress, run_command
 from mmsegmentation.files import (
+    find_masks,
     mask_name,
     read_json,
     refuse_existing,
@@ -65,7 +66,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add('--method', choices=METHODS, default='hard', help='what a vote weighs')
     add('--data-root', type=Path, metavar='ROOT', help='score against its masks')
-    add('--split', default='valid', help='part of --data-root that was predicted')
+    part = 'part of --data-root that was predicted; what PRED says if not given'
+    add('--split', help=part)
     add('--overwrite', action='store_true', help='replace --out')
     return parser.parse_args(argv)
 
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(
             '--method weighted', 'needs the accuracy of each class', 'pass --metrics'
         )
-    masks = args.data_root and find_masks(args.data_root, args.split, members[0])
+    masks = args.data_root and find_truth(args.data_root, args.split, members[0])
     print(_explain(len(members), args.method, accuracy is not None))
     ensemble = Ensemble(members, accuracy, args.method)
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
@@ -193,17 +195,27 @@ def _read_accuracy(path: Path, classes: Sequence[str]) -> np.ndarray:
     return accuracy
 
 
-def find_masks(root: Path, split: str, member: Predictions) -> Path:
-    """Return the folder of true masks, if it has one for each image.
+def find_truth(root: Path, split: str | None, member: Predictions) -> dict[str, Path]:
+    """Return the true mask of each image that ``member`` holds.
+
+    Out-of-fold predictions are of several parts; each image is in one of them.
+
+    Args:
+        split: The part; without it, the one that ``member`` was predicted from.
 
     Raises:
-        InputError: One is missing.
+        InputError: A mask is missing.
     """
-    masks = root / split / 'mask'
-    for image_id in member.image_ids:
-        if not (masks / mask_name(image_id)).is_file():
+    split = split or member.origin.get('split')
+    if not isinstance(split, str):
+        return find_masks(root, member.image_ids)
+    masks = {i: root / split / 'mask' / mask_name(i) for i in member.image_ids}
+    for image_id, path in masks.items():
+        if not path.is_file():
             raise InputError(
-                repr(image_id), f'has no mask in {masks}', 'check --data-root, --split'
+                repr(image_id),
+                f'has no mask in {root / split / "mask"}',
+                'check --data-root, --split',
             )
     return masks
 

@@ -150,6 +150,20 @@ def test_data_root__adds_scores(run, three, make_part, tmp_path):
     assert metrics['Acc'] == [1.0, 0.5, None]
 
 
+def test_data_root__images_of_several_parts_are_scored(
+    run, make_predictions, make_part, tmp_path
+):
+    both = {'a.jpg': [[0, 1]], 'b.jpg': [[1, 1]]}
+    members = [make_predictions(name, both, **NAMED) for name in ('one', 'two')]
+    make_part('train', {'a.jpg': [[0, 1]]})
+    root = make_part('valid', {'b.jpg': [[1, 0]]})
+    out = tmp_path / 'out'
+    assert run(main, *members, '--out', out, '--data-root', root)[0] == 0
+    metrics = open_predictions(out).metrics()
+    assert metrics is not None
+    assert metrics['images'] == 2
+
+
 def test_data_root__size_and_name_must_fit(misuse, three, make_part, tmp_path):
     root = make_part('valid', {'a/1.jpg': [[0, 1]]})
     scored = ('--out', tmp_path / 'out', '--data-root', root)
