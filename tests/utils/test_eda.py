@@ -39,7 +39,7 @@ def by_name(rows):
 
 
 def table(path):
-    with path.open(newline='', encoding='utf-8') as file:
+    with path.open(newline='', encoding='utf-8-sig') as file:
         return list(csv.DictReader(file))
 
 
@@ -291,8 +291,23 @@ def test_csv__holds_the_numbers_of_the_json(look, make_part, tmp_path):
         ('Paper', '1'),
         ('General trash', '2'),
     ]
-    text = (tmp_path / 'eda/duplicates.csv').read_text()
+    text = (tmp_path / 'eda/duplicates.csv').read_text('utf-8-sig')
     assert text == 'group,exact,leak,correlation,part,id\n'
+
+
+def test_csv__names_are_no_formulas_and_an_image_without_a_mask_has_no_counts(
+    look, make_part, tmp_path
+):
+    maps = {'=1+1.jpg': [[0, 1]], '한글.jpg': [[1, 1]]}
+    root = make_part('train', maps)
+    (root / 'train/mask/한글.png').unlink()
+    look(root)
+    assert (tmp_path / 'eda/images.csv').read_bytes()[:3] == b'\xef\xbb\xbf'
+    rows = table(tmp_path / 'eda/images.csv')
+    assert [(r['id'], r['pixels_1']) for r in rows] == [
+        ("'=1+1.jpg", '1'),
+        ('한글.jpg', ''),
+    ]
 
 
 def test_thumbnails__stand_beside_the_page(look, make_part, tmp_path):

@@ -45,7 +45,7 @@ def root(make_part):
 
 
 def rows_of(path):
-    with path.open(newline='', encoding='utf-8') as file:
+    with path.open(newline='', encoding='utf-8-sig') as file:
         return list(csv.DictReader(file))
 
 
@@ -77,6 +77,14 @@ def test_errors__are_counted_by_kind_border_and_size(root, make_predictions, rep
     assert found['tiny']['error_share'] == 3 / 4
     judged = [list(r.values())[-1] for r in rows_of(out / 'objects.csv')]
     assert sorted(judged) == ['found'] * 3 + ['taken for background']
+
+
+def test_csv__names_are_no_formulas(make_part, make_predictions, report):
+    make_part('valid', {'@a.jpg': A})
+    _, _, out = report(make_predictions('p', {'@a.jpg': CLEAN}, **NAMED))
+    (row,) = rows_of(out / 'images.csv')
+    assert (row['image'], row['mIoU']) == ("'@a.jpg", '1.0')
+    assert (out / 'images.csv').read_bytes()[:3] == b'\xef\xbb\xbf'
 
 
 def test_truth__of_joined_folds_is_the_part_that_holds_the_image(

@@ -8,6 +8,7 @@ from utils.data_page.images import CELLS
 from utils.data_page.statistics import PartStatistics, describe_classes, position_maps
 from utils.data_page.study import Study
 from utils.page import Table, class_colours
+from utils.tables import write_csv
 
 Rows = list[dict[str, Any]]
 # Of tables that may have no row: a file without a heading cannot be read.
@@ -29,46 +30,47 @@ def labelled_parts(study: Study) -> list[PartStatistics]:
 
 def class_table(study: Study) -> Table:
     """Return images, objects and pixels per class, by part."""
-    rows, colours = [], []
     palette = class_colours(len(study.classes))
-    for part in labelled_parts(study):
-        for row in describe_classes(part, study.classes):
-            area = row['component_area']
-            rows.append(
-                (
-                    row['name'],
-                    part.name,
-                    row['id'],
-                    row['images'],
-                    row['objects'] if row['id'] else None,
-                    row['components'] if row['id'] else None,
-                    row['pixels'],
-                    row['share'],
-                    row['share_without_background'],
-                    area and area['q50'],
-                )
-            )
-            colours.append(palette[row['id']])
+    found = [
+        (part.name, row)
+        for part in labelled_parts(study)
+        for row in describe_classes(part, study.classes)
+    ]
     columns = (
-        'class',
-        'part',
-        'id',
-        'images',
-        'objects',
-        'pieces',
-        'pixels',
-        'share',
-        'share without background',
-        'median piece',
-    )
-    formats = {'share': '.3%', columns[8]: '.3%', 'median piece': ',.0f'}
+        'class', 'part', 'id', 'images', 'objects', 'pieces', 'pixels', 'share',
+        'share without background', 'median piece',
+    )  # fmt: skip
     caption = (
         'Images that hold a pixel of the class; objects '
         f'{how_counted(study.labelled)}; connected pieces in the masks; pixels in the '
         'masks, 255 (ignore) left out; area of the median piece, in pixels.'
     )
     return Table(
-        'class-table', caption, columns, rows, formats, colours, 'part', 'classes.csv'
+        'class-table',
+        caption,
+        columns,
+        [_class_cells(part, row) for part, row in found],
+        {'share': '.3%', columns[8]: '.3%', 'median piece': ',.0f'},
+        [palette[row['id']] for _, row in found],
+        'part',
+        'classes.csv',
+    )
+
+
+def _class_cells(part: str, row: Mapping[str, Any]) -> tuple:
+    area = row['component_area']
+    # The background is no object.
+    counts = [row[key] if row['id'] else None for key in ('objects', 'components')]
+    return (
+        row['name'],
+        part,
+        row['id'],
+        row['images'],
+        *counts,
+        row['pixels'],
+        row['share'],
+        row['share_without_background'],
+        area and area['q50'],
     )
 
 
@@ -134,8 +136,6 @@ def vertex_table(study: Study, rows: Sequence[Mapping]) -> Table:
 
 def write_tables(study: Study, described: Mapping[str, Any], out: Path) -> None:
     """Write all numbers of the page as CSV files into ``out``."""
-    import pandas as pd
-
     tables: dict[str, Any] = {
         'classes.csv': _class_rows(study),
         'images.csv': _image_rows(study),
@@ -150,10 +150,15 @@ def write_tables(study: Study, described: Mapping[str, Any], out: Path) -> None:
         tables['overlaps.csv'] = described['overlaps']['classes']
         tables['vertices.csv'] = described['vertices']
     for name, rows in tables.items():
-        frame = pd.DataFrame(rows)
-        if frame.empty:
-            frame = pd.DataFrame(columns=COLUMNS[name])
-        frame.to_csv(out / name, index=False)
+        write_csv(out / name, _lines(list(rows), COLUMNS.get(name, ())))
+
+
+def _lines(rows: Rows, columns: Sequence[str]) -> Iterator[list[Any]]:
+    # Rows may lack a value, as those of images without a mask do.
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or columns
+    yield list(columns)
+    for row in rows:
+        yield [row.get(key) for key in columns]
 
 
 def _class_rows(study: Study) -> Rows:

@@ -1,15 +1,14 @@
 """The tables of a report: in the page and, whole, as CSV files."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmsegmentation.files import whole_file
 from utils.error_page.curve_charts import Curves
 from utils.error_page.errors import KINDS, OUTCOMES, SIZES, outcome_of, size_of
 from utils.error_page.summary import Model, Summary, mean_confidence, share
 from utils.page import DASH, Table, class_colours
+from utils.tables import write_csv
 
 Rows = Iterable[Sequence[Any]]
 BY_CLASS = ('IoU', 'Acc', 'Precision')
@@ -120,11 +119,7 @@ def write_tables(
         tables['curves.csv'] = curve_rows(curves)
     tables['classes.csv'] = class_rows(content)
     for name, rows in tables.items():
-        with (
-            whole_file(folder / name) as beside,
-            beside.open('w', newline='', encoding='utf-8') as file,
-        ):
-            csv.writer(file).writerows(rows)
+        write_csv(folder / name, rows)
     return sorted(tables)
 
 

@@ -5,9 +5,8 @@ names; FiftyOne opens it as ``COCODetectionDataset``. Both find an image by its
 ``file_name``; what they show beside an outline stands in ``attributes`` and ``score``.
 """
 
-import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from utils.noise.objects import Shape
 from utils.noise.ranking import Finding, Ranking
+from utils.tables import write_csv
 
 OBJECT_COLUMNS = (
     'rank', 'score', 'image', 'kind', 'given', 'suggested',
@@ -43,16 +43,8 @@ def write_tables(folder: Path, ranking: Ranking) -> None:
         (number, f'{i.score:.4f}', i.image_id, i.findings)
         for number, i in enumerate(ranking.images, start=1)
     )
-    _write_csv(folder / 'objects.csv', OBJECT_COLUMNS, objects)
-    _write_csv(folder / 'images.csv', IMAGE_COLUMNS, images)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    # With a byte order mark, by which spreadsheets know Korean names for UTF-8.
-    with path.open('w', newline='', encoding='utf-8-sig') as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
+    write_csv(folder / 'objects.csv', (OBJECT_COLUMNS, *objects))
+    write_csv(folder / 'images.csv', (IMAGE_COLUMNS, *images))
 
 
 def write_coco(path: Path, ranking: Ranking) -> None:
