@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 LOADERS = {'train_dataloader': 'train', 'val_dataloader': 'valid'}
 # The part that utils/pseudo_label.py writes: its labels are no truth, and stay.
 PSEUDO = 'pseudo'
+# What says where a data set lies, and nothing of how it is loaded.
+PLACES = 'data_root', 'data_prefix', 'ann_file'
 
 
 def use_fold(cfg: 'Config', number: int | None, folder: str | None) -> Fold | None:
@@ -33,7 +35,7 @@ def use_fold(cfg: 'Config', number: int | None, folder: str | None) -> Fold | No
 
     Raises:
         InputError: There are no folds, or none of this number, or a data set cannot
-            be replaced.
+            be replaced, or holds the images of the data root among others.
     """
     number = cfg.get('fold') if number is None else number
     if number is None:
@@ -59,7 +61,8 @@ def of_fold(dataset: dict, root: Path, fold: Fold, role: str, key: str) -> Any:
         role: ``'train'`` or ``'valid'``.
         key: What to call ``dataset`` in an error.
     """
-    own = [leaf for leaf in _leaves(dataset) if _is_of(leaf, root)]
+    homes = _image_folders(root)
+    own = [leaf for leaf in _leaves(dataset) if _is_of(leaf, root, homes, key)]
     if not own:
         raise InputError(
             key, f'has no data set of {root}', 'leave out --fold, or name its data_root'
@@ -94,17 +97,41 @@ def _leaves(dataset: dict) -> Iterator[dict]:
 
 
 def _is_pseudo(leaf: dict) -> bool:
-    return Path(leaf.get('data_prefix', {}).get('img_path', '')).parts[:1] == (PSEUDO,)
+    prefix = (leaf.get('data_prefix') or {}).get('img_path', '')
+    return Path(prefix).parts[:1] == (PSEUDO,)
 
 
-def _is_of(leaf: dict, root: Path) -> bool:
-    here = leaf.get('data_root') or ''
-    return here != '' and Path(here) == root and not _is_pseudo(leaf)
+def _image_folders(root: Path) -> list[Path]:
+    """Return where images of a data root may really lie: its parts may be links."""
+    return [root.resolve(), *(path.resolve() for path in root.glob('*/images'))]
+
+
+def _is_of(leaf: dict, root: Path, homes: list[Path], key: str) -> bool:
+    """Return whether a data set's images are of the data root, however it is spelt.
+
+    Raises:
+        InputError: Only some of them are.
+    """
+    prefix = (leaf.get('data_prefix') or {}).get('img_path', '')
+    if not (leaf.get('data_root') or prefix):
+        return False
+    folder = Path(leaf.get('data_root') or '', prefix).resolve()
+    if folder.is_relative_to((root / PSEUDO).resolve()):
+        return False
+    if any(folder.is_relative_to(home) for home in homes):
+        return True
+    if any(home.is_relative_to(folder) for home in homes):
+        raise InputError(
+            key,
+            f'its data set of {folder} holds images of {root} among others',
+            'name a folder beside the data root',
+        )
+    return False
 
 
 def _check_replaceable(leaf: dict, first: dict, folds: Folds, key: str) -> None:
     listed = leaf.get('ann_file')
-    if listed and folds.folder.absolute() not in _absolute(leaf, listed).parents:
+    if listed and folds.folder.resolve() not in _resolve(leaf, listed).parents:
         raise InputError(
             key,
             f'its data set has images of its own, {listed}',
@@ -112,7 +139,7 @@ def _check_replaceable(leaf: dict, first: dict, folds: Folds, key: str) -> None:
         )
 
     def settings(of: dict) -> dict:
-        return {k: v for k, v in of.items() if k not in ('data_prefix', 'ann_file')}
+        return {k: v for k, v in of.items() if k not in PLACES}
 
     if settings(leaf) != settings(first):
         raise InputError(
@@ -122,12 +149,13 @@ def _check_replaceable(leaf: dict, first: dict, folds: Folds, key: str) -> None:
         )
 
 
-def _absolute(leaf: dict, listed: str) -> Path:
-    return Path(leaf['data_root'], listed).absolute()
+def _resolve(leaf: dict, listed: str) -> Path:
+    return Path(leaf.get('data_root') or '', listed).resolve()
 
 
 def _part_of_fold(leaf: dict, root: Path, listed: Path, part: str) -> dict:
     new = deepcopy(leaf)
+    new['data_root'] = str(root)
     new['data_prefix'] = type(leaf)(
         new.get('data_prefix') or {},
         img_path=f'{part}/images',

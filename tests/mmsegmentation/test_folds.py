@@ -150,6 +150,43 @@ def test_config__both_parts_in_training_are_replaced_once(root):
     assert cfg.train_dataloader.dataset.dataset.datasets[0].times == 2
 
 
+@pytest.mark.parametrize('spelling', ['absolute', 'around', 'prefix', 'link'])
+def test_config__a_part_is_replaced_however_its_root_is_spelt(
+    root, tmp_path, monkeypatch, spelling
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'link').symlink_to('root')
+    spelt = {'absolute': root, 'around': 'x/../root', 'link': 'link'}
+    second = part(spelt.get(spelling, ''), 'valid')
+    if spelling == 'prefix':
+        del second['data_root']
+        second['data_prefix'] = {'img_path': 'root/valid/images'}
+    parts = [part('root'), second, part(root, 'pseudo')]
+    cfg = config('root', dict(type='ConcatDataset', datasets=parts))
+    use_fold(cfg, 1, None)
+    assert both(cfg)[0] == [
+        ('train/images', 'folds/fold1/train/train.txt'),
+        ('pseudo/images', None),
+    ]
+
+
+def test_config__parts_that_are_links_are_replaced(root, tmp_path):
+    (tmp_path / 'far').mkdir()
+    (root / 'valid').mkdir()
+    (root / 'valid/images').symlink_to(tmp_path / 'far')
+    far = {**part(root), 'data_prefix': {'img_path': str(tmp_path / 'far')}}
+    cfg = config(root, dict(type='ConcatDataset', datasets=[part(root), far]))
+    use_fold(cfg, 1, None)
+    assert both(cfg)[0] == [('train/images', 'folds/fold1/train/train.txt')]
+
+
+def test_misuse__a_data_set_around_the_data_root(root):
+    around = {**part(root), 'data_prefix': {'img_path': str(root.parent)}}
+    cfg = config(root, dict(type='ConcatDataset', datasets=[part(root), around]))
+    with pytest.raises(InputError, match=r'holds images of .*root among others'):
+        use_fold(cfg, 1, None)
+
+
 @pytest.mark.parametrize(
     ('number', 'message'),
     [
