@@ -189,3 +189,23 @@ def test_deviation__of_a_class_that_is_nowhere_is_not_relative():
     found = largest_deviations(pixels, np.array([0, 1]), 2)
     assert found['absolute'].tolist() == [0.25, 0, 0.25]
     np.testing.assert_array_equal(found['relative'], [0.5, np.nan, 0.5])
+
+
+@pytest.mark.parametrize('size', [1, 3])
+@pytest.mark.parametrize('count', [2, 4, 5])
+def test_search__no_fold_is_empty_where_groups_are_as_many_as_folds(count, size):
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        pixels = rng.integers(0, 4000, (count, 3))
+        pixels[rng.random((count, 3)) < 0.4] = 0
+        pixels[0, 0] = 900
+        there = (pixels > 0).astype(np.int64) * size
+        groups = Groups(pixels, there, np.full(count, size))
+        folds = search_folds(groups, count, seed=0)
+        assert sorted(folds.tolist()) == list(range(count)), seed
+
+
+def test_search__four_images_are_in_four_folds():
+    pixels = np.array([[109, 368, 0], [298, 2400, 0], [413, 0, 2914], [814, 0, 752]])
+    folds = search_folds(count_images(pixels), 4, seed=0)
+    assert sorted(folds.tolist()) == [0, 1, 2, 3]

@@ -69,7 +69,8 @@ def search_folds(groups: Groups, count: int, seed: int) -> np.ndarray:
 
     Balanced are, in every fold, each class's share of the pixels and the number of
     images that show it. The number of images differs from a ``count``-th by at most
-    that of a usual (median) group, unless larger groups allow no such folds.
+    that of a usual (median) group, unless larger groups allow no such folds. No fold
+    is empty.
 
     Args:
         count: Folds, at most as many as groups.
@@ -151,6 +152,9 @@ class _Search:
     def _exchange(self, group: int) -> None:
         home = self.where[group]
         others = np.flatnonzero(self.where != home)
+        if np.count_nonzero(self.where[: self.rows] == home) == 1:
+            # Alone in its fold it is only exchanged: a fold must not become empty.
+            others = others[others < self.rows]
         tried = max(50, TRIED * 25 // len(self.counts))
         if len(others) > tried:
             others = self.rng.choice(others, tried, replace=False)
