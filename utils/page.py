@@ -7,9 +7,10 @@ Every text from outside is escaped: by Jinja in the page, by ``embed`` in JSON, 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,7 @@ def label(text: str, longest: int = 28) -> str:
     >>> label('<b>Paper</b> & more')
     '&lt;b&gt;Paper&lt;/b&gt; &amp; more'
     >>> label('a very long name of a class', 10)
-    'a very lo…'
+    'a ver…lass'
     """
     text = shorten(text, longest)
     # Between two dollar signs it would look for TeX.
@@ -168,9 +169,29 @@ def label(text: str, longest: int = 28) -> str:
     return text
 
 
+def labels(texts: Iterable[str], longest: int = 28) -> list[str]:
+    """Return a label of each text, no two alike: Plotly joins rows of one name.
+
+    >>> labels(['same', 'same', 'other'])
+    ['same', 'same (2)', 'other']
+    """
+    made: list[str] = []
+    for text in texts:
+        first = label(text, longest)
+        others = (f'{first} ({number})' for number in count(2))
+        made.append(next(name for name in chain([first], others) if name not in made))
+    return made
+
+
 def shorten(text: str, longest: int = 28) -> str:
-    """Return a text of at most ``longest`` characters."""
-    return text if len(text) <= longest else text[: longest - 1] + '…'
+    """Return a text of at most ``longest`` characters, cut in the middle.
+
+    Long names of one family begin alike: what tells them apart stands at the end.
+    """
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return f'{text[: longest - 1 - tail]}…{text[-tail:]}'
 
 
 def css_colour(colour: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.error_page.errors import KINDS, OUTCOMES, SIZES
 from utils.error_page.measure import ERROR_COLOURS
-from utils.page import SERIES, Chart, chart, class_colours, label
+from utils.page import SERIES, Chart, chart, class_colours, labels
 
 # Beside the colour: models stay apart in grey and on paper.
 PATTERNS = ('', '/', '.', 'x', '\\', '-', '+', '|')
@@ -62,10 +62,11 @@ def score_chart(models: Models) -> Chart:
 def class_chart(models: Models, classes: Sequence[str]) -> Chart:
     """IoU of each class that occurs."""
     held = [i for i in range(len(classes)) if any(known(m['IoU'][i]) for m in models)]
+    shown = labels(classes[i] for i in held)
     traces = []
-    for number, model in enumerate(models):
+    for number, (name, model) in enumerate(zip(names_of(models), models, strict=True)):
         values = [model['IoU'][i] for i in held]
-        trace = bars(number, model['name'], values, [label(classes[i]) for i in held])
+        trace = bars(number, name, values, shown)
         trace['error_x'] = spread(values, [model['IoU_interval'][i] for i in held])
         trace['hovertemplate'] = trace['hovertemplate'].replace('.1%', '.3f')
         if len(models) == 1:
@@ -85,14 +86,15 @@ def pixel_chart(
     models: Models, classes: Sequence[str], true: Sequence[int] | None
 ) -> Chart:
     """Share of the pixels that each class has, in truth and in predictions."""
-    named = [(m['name'], m['predicted_pixels']) for m in models]
+    pixels_by_model = [model['predicted_pixels'] for model in models]
+    named = list(zip(names_of(models), pixels_by_model, strict=True))
     counts = ([('truth', true)] if true else []) + named
     held = [i for i in range(len(classes)) if any(c[i] for _, c in counts)]
+    shown = labels(classes[i] for i in held)
     traces = []
     for number, (name, pixels) in enumerate(counts):
         total = sum(pixels) or 1
         values = [pixels[i] / total for i in held]
-        shown = [label(classes[i]) for i in held]
         trace = bars(number - bool(true), name, values, shown)
         if true and not number:
             trace['marker'] = {'color': GREY}
@@ -101,11 +103,15 @@ def pixel_chart(
         traces.append(trace)
     axis = {'title': {'text': 'share of pixels'}, **PERCENT}
     layout = rows_layout(len(held), len(counts), axis)
-    what = 'True and predicted pixels' if true else 'Predicted pixels'
+    what = (
+        'True and predicted pixels of each class, of all labelled pixels.'
+        if true
+        else 'Predicted pixels of each class, of all pixels.'
+    )
     return chart(
         'class-pixels',
         'Pixels by class',
-        f'{what} of each class, of all pixels.',
+        what,
         {'data': traces, 'layout': layout},
         csv='classes.csv',
     )
@@ -143,13 +149,14 @@ def border_chart(models: Models, near: int) -> Chart:
     every = np.array(models[0]['errors']['pixels_by_distance'], float)
     steps = list(range(1, len(every)))
     series = [('all labelled pixels', every, GREY, 'dot')]
-    for number, model in enumerate(models):
+    for number, (name, model) in enumerate(zip(names_of(models), models, strict=True)):
         wrong = np.array(model['errors']['wrong_by_distance'], float)
-        series.append((f'errors of {label(model["name"])}', wrong, *style(number)))
+        series.append((f'errors of {name}', wrong, *style(number)))
     traces = []
     for name, counts, colour, dash in series:
-        values = np.cumsum(counts)[:-1] / max(counts.sum(), 1)
-        traces.append(line(name, steps, values.tolist(), colour, dash))
+        if counts.sum():  # A model without errors has them nowhere.
+            values = np.cumsum(counts)[:-1] / counts.sum()
+            traces.append(line(name, steps, values.tolist(), colour, dash))
     mark = {'type': 'line', 'x0': near, 'x1': near, 'yref': 'paper', 'y0': 0, 'y1': 1}
     layout = {
         'height': 340,
@@ -170,15 +177,15 @@ def border_chart(models: Models, near: int) -> Chart:
 def object_chart(models: Models) -> Chart:
     """How many true objects of each size were found."""
     rows = [
-        (m, row)
+        (name, row)
         for place in range(len(SIZES))
-        for m in models
+        for name, m in zip(names_of(models), models, strict=True)
         for row in m['objects'][place : place + 1]
     ]
     shown: list = [f'{row["size"]} ({row["objects"]:,})' for _, row in rows]
     if len(models) > 1:
         # Two rows of labels: the size, then the model.
-        shown = [shown, [label(model['name']) for model, _ in rows]]
+        shown = [shown, [name for name, _ in rows]]
     colours = (SERIES[0], SERIES[1], SERIES[3])
     traces = [
         {
@@ -213,16 +220,12 @@ def object_error_chart(models: Models) -> Chart:
     """Where wrong pixels lie: in objects of which size, or in the background."""
     sizes = [f'{name} objects' for name, _ in SIZES] + ['background']
 
-    def column(model: Mapping, key: str) -> list[float]:
-        shares = [row[key] or 0 for row in model['objects']]
-        return [*shares, max(0.0, 1 - sum(shares))]
-
-    every = column(models[0], 'pixel_share')
+    every = _shares(models[0], 'pixel_share')
     traces = [bars(-1, 'all labelled pixels', every, sizes)]
     traces[0]['marker'] = {'color': GREY}
-    for number, model in enumerate(models):
-        wrong = column(model, 'error_share')
-        traces.append(bars(number, f'errors of {model["name"]}', wrong, sizes))
+    for number, (name, model) in enumerate(zip(names_of(models), models, strict=True)):
+        wrong = _shares(model, 'error_share')
+        traces.append(bars(number, f'errors of {name}', wrong, sizes))
     layout = rows_layout(len(sizes), len(traces), PERCENT)
     return chart(
         'object-errors',
@@ -234,9 +237,17 @@ def object_error_chart(models: Models) -> Chart:
     )
 
 
+def _shares(model: Mapping, key: str) -> list[float | None]:
+    """Return shares by size, and what is left for the background."""
+    shares = [row[key] for row in model['objects']]
+    if None in shares:  # Shares of nothing.
+        return [None] * (len(shares) + 1)
+    return [*shares, max(0.0, 1 - sum(shares))]
+
+
 def names_of(models: Models) -> list[str]:
-    """Return the models' names for an axis."""
-    return [label(model['name']) for model in models]
+    """Return the models' names for axes and legends, no two alike."""
+    return labels(model['name'] for model in models)
 
 
 def pixels_of(model: Mapping) -> int:
@@ -296,18 +307,18 @@ def spread(values: Sequence, ends: Sequence) -> dict[str, Any]:
 
 
 def bars(number: int, name: str, values: list, shown: list[str]) -> dict[str, Any]:
-    """Return horizontal bars of one model."""
+    """Return horizontal bars of one model; all texts are labels."""
     return {
         'type': 'bar',
         'orientation': 'h',
-        'name': label(name),
+        'name': name,
         'x': values,
         'y': shown,
         'marker': {
             'color': SERIES[number % len(SERIES)],
             'pattern': hatch(number),
         },
-        'hovertemplate': '%{y}: %{x:.1%}<extra>' + label(name) + '</extra>',
+        'hovertemplate': '%{y}: %{x:.1%}<extra>' + name + '</extra>',
     }
 
 

@@ -6,8 +6,16 @@ from typing import Any
 import numpy as np
 
 from utils.error_page.calibration import BINS, LEVELS
-from utils.error_page.charts import GREY, PERCENT, Models, line, rows_layout, style
-from utils.page import SERIES, Chart, chart, label
+from utils.error_page.charts import (
+    GREY,
+    PERCENT,
+    Models,
+    line,
+    names_of,
+    rows_layout,
+    style,
+)
+from utils.page import SERIES, Chart, chart, label, labels
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[float, float | None]]]]
 # Of a log: what is drawn first, and under which heading.
@@ -24,13 +32,12 @@ HEADINGS = {
 def reliability_chart(models: Models) -> Chart | None:
     """Share of right pixels against confidence; None where no model wrote any."""
     traces = [line('right as often as sure', [0, 1], [0, 1], GREY, 'dot')]
-    for number, model in enumerate(models):
+    for number, (name, model) in enumerate(zip(names_of(models), models, strict=True)):
         curve = model['calibration']
         if not curve:
             continue
-        name = f'{label(model["name"])} (ECE {curve["ece"]:.3f})'
         trace = line(
-            name,
+            f'{name} (ECE {curve["ece"]:.3f})',
             curve['confidence'],
             curve['accuracy'],
             *style(number),
@@ -40,7 +47,7 @@ def reliability_chart(models: Models) -> Chart | None:
         trace['connectgaps'] = True
         trace['hovertemplate'] = (
             'confidence %{x:.3f}, right %{y:.3f}, %{customdata:,} pixels'
-            f'<extra>{label(model["name"])}</extra>'
+            f'<extra>{name}</extra>'
         )
         traces.append(trace)
     if len(traces) == 1:
@@ -74,12 +81,13 @@ def confidence_chart(named: Mapping[str, np.ndarray], labelled: bool) -> Chart |
     width = LEVELS // 16
     centres = [(place + 0.5) / 16 for place in range(16)]
     traces = []
-    for number, (name, levels) in enumerate(named.items()):
+    shown = zip(labels(named), named.values(), strict=True)
+    for number, (name, levels) in enumerate(shown):
         counts = levels.reshape(16, width).sum(1) / max(levels.sum(), 1)
-        trace = line(label(name), centres, counts.tolist(), *style(number))
+        trace = line(name, centres, counts.tolist(), *style(number))
         trace['line']['shape'] = 'hvh'
         trace['hovertemplate'] = (
-            f'confidence %{{x:.2f}}: %{{y:.1%}}<extra>{label(name)}</extra>'
+            f'confidence %{{x:.2f}}: %{{y:.1%}}<extra>{name}</extra>'
         )
         traces.append(trace)
     layout = {
@@ -120,10 +128,11 @@ def image_chart(
         },
     ]
     axis = {'range': [-0.02, 1.02], 'dtick': 0.2}
+    first, second = labels((one, two))
     layout = {
         'height': 420,
-        'xaxis': {**axis, 'title': {'text': f'mIoU of {label(one)}'}},
-        'yaxis': {**axis, 'title': {'text': f'mIoU of {label(two)}'}},
+        'xaxis': {**axis, 'title': {'text': f'mIoU of {first}'}},
+        'yaxis': {**axis, 'title': {'text': f'mIoU of {second}'}},
         'showlegend': False,
     }
     return chart(
@@ -157,15 +166,16 @@ def pair_figure(pair: Mapping[str, Any], sign: int) -> dict:
         sign: -1 turns it round.
     """
     rows = [('mIoU', pair['mIoU']), ('mIoU, mean over images', pair['mIoU_image'])]
-    rows += [(label(name), gain) for name, gain in pair['IoU'].items()]
+    rows += pair['IoU'].items()
     kept = [(n, g) for n, g in rows if g and g['difference'] is not None]
-    values = [sign * 100 * gain['difference'] for _, gain in kept]
+    # Never -0, which would be shown so.
+    values = [sign * 100 * gain['difference'] + 0.0 for _, gain in kept]
     ends = [[sign * 100 * end for end in gain['interval']] for _, gain in kept]
     trace = {
         'type': 'scatter',
         'mode': 'markers',
         'x': values,
-        'y': [name for name, _ in kept],
+        'y': labels(name for name, _ in kept),
         'marker': {'size': 10, 'color': SERIES[0]},
         'error_x': {
             'type': 'data',
@@ -194,13 +204,14 @@ def curve_charts(curves: Curves) -> list[Chart]:
     charts = []
     for name in [n for n in HEADINGS if n in names]:
         traces = []
-        for number, (model, held) in enumerate(curves.items()):
+        shown = zip(labels(curves), curves.values(), strict=True)
+        for number, (model, held) in enumerate(shown):
             points = held.get(name, ())
             if not points:
                 continue
             steps, values = zip(*points, strict=True)
             mode = 'lines+markers' if len(points) < 30 else 'lines'
-            trace = line(label(model), steps, values, *style(number), mode=mode)
+            trace = line(model, steps, values, *style(number), mode=mode)
             traces.append(trace)
         layout = {
             'height': 300,
