@@ -103,8 +103,8 @@ def compare(
 
     Returns:
         ``mIoU``, ``mIoU_image`` and by class in ``IoU``: ``difference``, its 95 %
-        ``interval``, both in [-1, 1], and ``better``: the share of draws in which
-        ``two`` is ahead. Null where a class occurs in neither.
+        ``interval``, both in [-1, 1], and ``better`` and ``worse``: the share of draws
+        in which ``two`` is ahead, and behind. Null where a class occurs in neither.
     """
     first, second = read_draws(one, draws), read_draws(two, draws)
     at_once = np.ones((1, len(one)))
@@ -123,6 +123,7 @@ def compare(
             'difference': None if np.isnan(difference) else difference,
             'interval': interval(known),
             'better': float((known > 0).mean()),
+            'worse': float((known < 0).mean()),
         }
 
     return {

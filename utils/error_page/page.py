@@ -123,13 +123,23 @@ def _cells(prediction: Any) -> list[int]:
 
 
 def _say(gain: Mapping[str, Any], sign: int) -> list[str]:
-    low, high = sorted(sign * 100 * end for end in gain['interval'])
-    better = gain['better'] if sign > 0 else 1 - gain['better']
+    low, high = sorted(sign * end for end in gain['interval'])
+    # Draws in which both are equal are nobody's.
+    ahead = gain['better' if sign > 0 else 'worse']
     return [
-        f'{sign * 100 * gain["difference"]:+.2f}',
-        f'{low:+.2f} to {high:+.2f}',
-        f'{better:.0%}',
+        _points(sign * gain['difference']),
+        f'{_points(low)} to {_points(high)}',
+        f'{ahead:.0%}',
     ]
+
+
+def _points(share: float) -> str:
+    """Return a difference in points.
+
+    >>> _points(0.123), _points(-0.00001)
+    ('+12.30', '+0.00')
+    """
+    return f'{round(100 * share, 2) + 0.0:+.2f}'
 
 
 def provenance(name: str, predictions: Predictions, depth: int = 0) -> dict[str, Any]:

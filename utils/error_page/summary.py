@@ -57,6 +57,21 @@ class Model:
         """What it made of every image."""
         return [m.models[self.place] for m in self.images]
 
+    @property
+    def counted(self) -> list[Prediction]:
+        """What it made of the scored images, or of all where none is scored."""
+        return [p for _, p in self.scored] or self.predictions
+
+    @cached_property
+    def predicted_anywhere(self) -> np.ndarray:
+        """Predicted pixels by class of all images, unlabelled pixels too."""
+        return np.sum([p.predicted for p in self.predictions], axis=0)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Predicted pixels by class: the labelled ones, or all where none is."""
+        return self.confusion.sum(0) if self.scored else self.predicted_anywhere
+
     def confusion_of(self, prediction: Prediction) -> np.ndarray:
         """Return counts of one image, (classes, classes), true classes in rows."""
         flat = np.zeros(self.num_classes**2, np.int64)
@@ -84,8 +99,11 @@ class Model:
 
     @cached_property
     def levels(self) -> np.ndarray | None:
-        """All pixels and right ones by confidence, (2, LEVELS); None without."""
-        kept = [p.levels for p in self.predictions if p.levels is not None]
+        """All pixels and right ones by confidence, (2, LEVELS); None without.
+
+        Of the scored images, where there is one: with labels, no number counts more.
+        """
+        kept = [p.levels for p in self.counted if p.levels is not None]
         return np.sum(kept, axis=0) if kept else None
 
 
@@ -128,10 +146,9 @@ class Summary:
 
     def describe(self, model: Model) -> dict[str, Any]:
         """Return the numbers of one model; without labels those that need none."""
-        pixels = np.sum([p.predicted for p in model.predictions], axis=0)
         content: dict[str, Any] = {
             'name': model.name,
-            'predicted_pixels': pixels.tolist(),
+            'predicted_pixels': model.predicted.tolist(),
             'mean_confidence': mean_confidence(model.levels),
         }
         if not self.labelled:

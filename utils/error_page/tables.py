@@ -70,7 +70,7 @@ def class_table(content: Mapping[str, Any]) -> Table:
     for i, name in enumerate(classes):
         for model in models:
             true = sum(model['confusion'][i])
-            predicted = sum(row[i] for row in model['confusion'])
+            predicted = model['predicted_pixels'][i]
             if not true and not any(m['predicted_pixels'][i] for m in models):
                 continue
             sure = (model['calibration'] or {}).get('by_class') or [None] * len(classes)
@@ -213,14 +213,14 @@ def level_rows(summary: Summary) -> Rows:
 
 
 def comparison_rows(content: Mapping[str, Any]) -> Rows:
-    yield ['one', 'two', 'what', 'difference', 'low', 'high', 'two_better']
+    yield ['one', 'two', 'what', 'difference', 'low', 'high', 'two_better', 'two_worse']
     for pair in content['comparisons']:
         gains = {'mIoU': pair['mIoU'], 'mIoU_image': pair['mIoU_image']}
         gains |= {f'IoU {name}': gain for name, gain in pair['IoU'].items()}
         for what, gain in gains.items():
             if gain:
                 ends = gain['interval']
-                values = [gain['difference'], *ends, gain['better']]
+                values = [gain['difference'], *ends, gain['better'], gain['worse']]
                 yield [pair['one'], pair['two'], what, *values]
 
 

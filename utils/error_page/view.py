@@ -25,7 +25,7 @@ def page_context(
         'title': _title(models),
         'gallery': make_gallery(summary),
         'data': make_data(summary, content),
-        'legend_classes': _legend(summary, models),
+        'legend_classes': _legend(summary),
         'error_legend': _error_legend(),
         'confidence': more.confidence_chart(levels, bool(summary.labelled)),
         'curves': more.curve_charts(curves),
@@ -59,9 +59,9 @@ def _title(models: charts.Models) -> str:
     return f'Report on {names}'
 
 
-def _legend(summary: Summary, models: charts.Models) -> list[tuple[str, str]]:
-    """Return name and colour of every class that occurs."""
-    pixels = np.sum([model['predicted_pixels'] for model in models], axis=0)
+def _legend(summary: Summary) -> list[tuple[str, str]]:
+    """Return name and colour of every class that a picture shows."""
+    pixels = np.sum([model.predicted_anywhere for model in summary.models], axis=0)
     if summary.labelled:
         pixels = pixels + summary.models[0].confusion.sum(1)
     pairs = zip(summary.classes, class_colours(len(summary.classes)), strict=True)
