@@ -157,19 +157,41 @@ def together_map(
 ) -> go.Figure:
     """Return, of the images that hold the row's class, the share with the column's."""
     shown = [label(names[i], 20) for i in ids]
-    counts = part.together[np.ix_(ids, ids)]
+    few = len(ids) <= MOST_WITH_TEXT
+    tiles = _together_tiles(shown, part.together[np.ix_(ids, ids)], few)
+    columns = {
+        'tickvals': list(range(len(ids))),
+        'ticktext': shown,
+        'tickangle': -90,
+        'showgrid': False,
+        'side': 'bottom',
+    }
+    return go.Figure(
+        tiles,
+        {
+            'height': 170 + 26 * len(ids),
+            # Narrower columns have no room for their names: the page scrolls it.
+            'width': None if few else 220 + 22 * len(ids),
+            'xaxis': columns,
+            'yaxis': class_axis([names[i] for i in ids]),
+        },
+    )
+
+
+def _together_tiles(
+    shown: Sequence[str], counts: np.ndarray, with_text: bool
+) -> go.Heatmap:
     own = np.diagonal(counts)[:, None]
     shares = np.divide(counts, own, out=np.zeros(counts.shape), where=own > 0)
     texts = [[f'{100 * value:.0f}' for value in row] for row in shares.tolist()]
-    few = len(ids) <= MOST_WITH_TEXT
-    tiles = go.Heatmap(
+    return go.Heatmap(
         z=shares.tolist(),
         customdata=[
             [[a, b, count] for b, count in zip(shown, row, strict=True)]
             for a, row in zip(shown, counts.tolist(), strict=True)
         ],
         text=texts,
-        texttemplate='%{text}' if few else None,
+        texttemplate='%{text}' if with_text else None,
         textfont={'size': 10},
         colorscale=SCALE,
         zmin=0,
@@ -181,18 +203,6 @@ def together_map(
             'of the images with %{customdata[0]}, %{z:.1%} hold %{customdata[1]} '
             '(%{customdata[2]:,} images)<extra></extra>'
         ),
-    )
-    places = list(range(len(ids)))
-    columns = {'tickvals': places, 'ticktext': shown, 'tickangle': -90}
-    return go.Figure(
-        tiles,
-        {
-            'height': 170 + 26 * len(ids),
-            # Narrower columns have no room for their names: the page scrolls it.
-            'width': None if few else 220 + 22 * len(ids),
-            'xaxis': columns | {'showgrid': False, 'side': 'bottom'},
-            'yaxis': class_axis([names[i] for i in ids]),
-        },
     )
 
 

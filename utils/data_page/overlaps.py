@@ -1,6 +1,6 @@
 """What only the source JSON can tell: overlaps, their order, and vertices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,21 +90,8 @@ def compare_orders(
         order: The order of its ``dataset.json``.
         jobs: Processes.
     """
-    from joblib import Parallel, delayed
-
     other = next(name for name in ORDERS if name != order)
-    run = Parallel(n_jobs=max(1, min(jobs, len(part.images))), return_as='generator')
-    results = run(
-        delayed(_compare)(
-            row,
-            part.annotations[row['id']],
-            part.labels,
-            root / part.name / 'mask' / mask_name(row['file_name']),
-            (order, other),
-            num_classes,
-        )
-        for row in part.images
-    )
+    results = _compare_all(part, root, (order, other), num_classes, jobs)
     images_changed = overlapping = 0
     pairs = np.zeros((num_classes, num_classes), np.int64)
     differing = []
@@ -128,6 +115,25 @@ def compare_orders(
     )
 
 
+def _compare_all(
+    part: Part, root: Path, orders: Sequence[str], num_classes: int, jobs: int
+) -> Iterator[tuple[np.ndarray, int, bool]]:
+    from joblib import Parallel, delayed
+
+    run = Parallel(n_jobs=max(1, min(jobs, len(part.images))), return_as='generator')
+    return run(
+        delayed(_compare)(
+            row,
+            part.annotations[row['id']],
+            part.labels,
+            root / part.name / 'mask' / mask_name(row['file_name']),
+            orders,
+            num_classes,
+        )
+        for row in part.images
+    )
+
+
 def _compare(
     row: Mapping,
     annotations: list[dict],
@@ -136,6 +142,7 @@ def _compare(
     orders: Sequence[str],
     num_classes: int,
 ) -> tuple[np.ndarray, int, bool]:
+    """Return pixels by class in both orders, pixels covered again, and as painted."""
     from pycocotools import mask as coco_mask
 
     height, width = row['height'], row['width']

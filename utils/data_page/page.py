@@ -64,7 +64,6 @@ def write_study(study: Study, described: Mapping[str, Any], path: Path) -> None:
 def class_charts(study: Study) -> list[Chart]:
     """Return images, objects and pixels per class."""
     part, names = study.labelled, study.classes
-    ids, count = study.class_ids, len(study.classes)
     background = part.shares(part.pixels)[0]
     bars = [
         (
@@ -88,26 +87,29 @@ def class_charts(study: Study) -> list[Chart]:
             f'{key}-per-class',
             f'{unit.capitalize()} per class',
             counted,
-            class_bars(names, ids, values, unit, count),
+            class_bars(names, study.class_ids, values, unit, len(names)),
             csv='classes.csv',
         )
         for key, values, unit, counted in bars
     ]
+    return [*charts, *_part_charts(study)]
+
+
+def _part_charts(study: Study) -> list[Chart]:
+    names = study.classes
     shares = {
         name: _foreground_shares(one)
         for name, one in study.parts.items()
         if one.labelled
     }
-    if len(shares) > 1:
-        figure = part_dots(names[1:], shares, 'share of pixels, log scale')
-        counted = (
-            f'Share of each class in the pixels of a part, {names[0]} left out; a '
-            'class without a dot has no pixel in that part.'
-        )
-        charts.append(
-            chart('parts', 'Do the parts agree?', counted, figure, csv='classes.csv')
-        )
-    return charts
+    if len(shares) < 2:
+        return []
+    figure = part_dots(names[1:], shares, 'share of pixels, log scale')
+    counted = (
+        f'Share of each class in the pixels of a part, {names[0]} left out; a class '
+        'without a dot has no pixel in that part.'
+    )
+    return [chart('parts', 'Do the parts agree?', counted, figure, csv='classes.csv')]
 
 
 def _foreground_shares(part: PartStatistics) -> np.ndarray:
@@ -116,11 +118,12 @@ def _foreground_shares(part: PartStatistics) -> np.ndarray:
 
 def object_charts(study: Study) -> list[Chart]:
     """Return object sizes, and objects and classes per image."""
+    return [*_size_charts(study), *_count_charts(study)]
+
+
+def _size_charts(study: Study) -> list[Chart]:
     part = study.labelled
     held = [i for i in study.class_ids if part.components[i]]
-    parts = {
-        name: one for name, one in study.parts.items() if one.labelled and name in DRAWN
-    }
     pieces = (
         'Connected pieces of one class in the masks (8 neighbours): objects that touch '
         'are one piece, and an object cut in two by another is two.'
@@ -141,6 +144,14 @@ def object_charts(study: Study) -> list[Chart]:
             area_boxes(study.classes, part, held),
             csv='objects.csv',
         ),
+    ]
+
+
+def _count_charts(study: Study) -> list[Chart]:
+    parts = {
+        name: one for name, one in study.parts.items() if one.labelled and name in DRAWN
+    }
+    return [
         chart(
             'objects-per-image',
             'Objects in an image',
