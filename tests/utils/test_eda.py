@@ -230,7 +230,7 @@ def test_parts__without_labels_or_images_are_shown(look, make_part, tmp_path):
     assert found['parts']['train']['images'] == 0
     assert 'test: 1 images, 0 labelled' in text
     assert table(tmp_path / 'eda/classes.csv') == []
-    assert 'No image has a mask' in (tmp_path / 'eda/index.html').read_text('utf-8')
+    assert 'or test has a mask' in (tmp_path / 'eda/index.html').read_text('utf-8')
 
 
 def test_gaps__name_classes_that_a_part_lacks(look, make_part):
@@ -267,6 +267,40 @@ def test_problems__are_told_and_do_not_stop(look, make_part):
         assert any(text in problem for problem in found['problems']), text
     assert found['parts']['train']['labelled'] == 1
     assert found['parts']['train']['images'] == 5
+
+
+def test_masks__of_two_images_belong_to_neither(look, make_part):
+    root = make_part('train', {'a.jpg': [[0, 1]], 'b.jpg': [[0, 2]]})
+    photo = root / 'train/images/a.jpg'
+    photo.with_suffix('.png').write_bytes(photo.read_bytes())
+    found = look(root)[0]
+    train = found['parts']['train']
+    assert (train['images'], train['labelled']) == (3, 1)
+    assert [row['pixels'] for row in train['classes'][:3]] == [1, 0, 1]
+    text = 'train: 2 images that share one mask: not counted, first: a.jpg'
+    assert text in found['problems']
+
+
+def test_names__with_rare_spaces_are_shown_and_with_controls_refused(
+    look, misuse, make_part, tmp_path
+):
+    name = 'Screenshot 1.00\u202fPM.jpg'
+    root = make_part('train', {name: [[0, 1]]})
+    look(root)
+    assert table(tmp_path / 'eda/images.csv')[0]['id'] == name
+    for wrong in ('a\n.jpg', 'b\udcff.jpg'):
+        path = root / 'train/images' / name
+        path = path.rename(path.with_name(wrong))
+        out = ('--out', tmp_path / 'other')
+        misuse(main, 'has characters that cannot be shown', root, *out)
+        path.rename(path.with_name(name))
+
+
+def test_pseudo__alone_makes_a_page(look, make_part, tmp_path):
+    found = look(make_part('pseudo', {'1.jpg': [[2, 255]]}))[0]
+    assert found['parts']['pseudo']['labelled'] == 1
+    assert found['all_labelled'] == []
+    assert 'or test has a mask' in (tmp_path / 'eda/index.html').read_text('utf-8')
 
 
 def test_pseudo__is_shown_and_left_out_of_sums(look, make_part):
@@ -335,6 +369,9 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, make_part, tmp_path):
     (root / 'dataset.json').unlink()
     (root / 'train/images/1.jpg').unlink()
     misuse(main, 'holds no image', root, *out)
+    deep = np.full((4, 4), 999, np.uint16)
+    Image.fromarray(deep).save(root / 'train/images/1.png')
+    misuse(main, 'holds no readable image; .*convert it to 8 bit', root, *out)
     assert [p.name for p in tmp_path.iterdir()] == ['root']
 
 

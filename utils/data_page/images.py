@@ -1,8 +1,10 @@
 """What is measured on one image and its mask: all that needs the pixels."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 
@@ -99,40 +101,60 @@ def find_tasks(
     """Return what is to be measured, and what is wrong with the names.
 
     Images without a mask in a part with masks are a problem, and so are masks without
-    an image.
+    an image, and images of one mask (``a.jpg``, ``a.png``): it is given to none.
 
     Raises:
-        InputError: A name is not UTF-8.
+        InputError: A name is not UTF-8, or holds control characters.
     """
     tasks: list[Task] = []
-    problems = []
+    problems: list[str] = []
     for part in parts:
-        names = list_images(root / part / 'images')
-        masks = set(list_images(root / part / 'mask'))
-        for name in (*names, *masks):
-            if not name.isprintable():
-                raise InputError(
-                    ascii(name), 'has characters that cannot be shown', 'rename it'
-                )
-        wanted = {name: mask_name(name) for name in names}
-        bare = [name for name, mask in wanted.items() if masks and mask not in masks]
-        lone = sorted(masks - set(wanted.values()))
-        problems += list_problem(part, 'images without a mask: not counted', bare)
-        problems += list_problem(part, 'masks without an image: left out', lone)
+        owned, found = _match_masks(root, part)
+        problems += found
         tasks += [
             Task(
                 root,
                 part,
                 name,
-                mask in masks,
+                has_mask,
                 out,
                 f'thumbs/{part}/{number:06}',
                 num_classes,
                 longest,
             )
-            for number, (name, mask) in enumerate(wanted.items())
+            for number, (name, has_mask) in enumerate(owned.items())
         ]
     return tasks, problems
+
+
+def _match_masks(root: Path, part: str) -> tuple[dict[str, bool], list[str]]:
+    """Return whether each image has a mask of its own, and what is wrong."""
+    names = list_images(root / part / 'images')
+    masks = set(list_images(root / part / 'mask'))
+    for name in (*names, *masks):
+        _check_name(name)
+    wanted = {name: mask_name(name) for name in names}
+    times = Counter(wanted.values())
+    found = {name: mask for name, mask in wanted.items() if mask in masks}
+    shared = [name for name, mask in found.items() if times[mask] > 1]
+    bare = [name for name in names if masks and name not in found]
+    lone = sorted(masks - set(wanted.values()))
+    problems = [
+        *list_problem(part, 'images without a mask: not counted', bare),
+        *list_problem(part, 'images that share one mask: not counted', shared),
+        *list_problem(part, 'masks without an image: left out', lone),
+    ]
+    own = {name: name in found and times[found[name]] == 1 for name in names}
+    return own, problems
+
+
+def _check_name(name: str) -> None:
+    # Rare spaces are names, too: macOS puts U+202F into those of screenshots.
+    surrogates_and_controls = ('Cs', 'Cc')
+    if any(category(char) in surrogates_and_controls for char in name):
+        raise InputError(
+            ascii(name), 'has characters that cannot be shown', 'rename it'
+        )
 
 
 def list_problem(part: str, what: str, names: Sequence[str]) -> list[str]:

@@ -135,7 +135,8 @@ def study(root: Path, out: Path, *, raw: Path | None, jobs: int, longest: int) -
         longest: Longest side of a thumbnail, in pixels.
 
     Raises:
-        InputError: It is no data root, holds no image, or ``raw`` is not its source.
+        InputError: It is no data root, holds no readable image, or ``raw`` is not its
+            source.
     """
     names, classes, dataset = open_root(root)
     sources = open_sources(raw, dataset, classes) if raw else []
@@ -147,6 +148,9 @@ def study(root: Path, out: Path, *, raw: Path | None, jobs: int, longest: int) -
     found.problems = [*_told(dataset), *problems]
     for facts in measure_all(tasks, jobs):
         _take(found, facts)
+    if not found.images:
+        # The last problem is that of the last image, and says what to do.
+        raise InputError(root, 'holds no readable image', found.problems[-1])
     for part in found.parts.values():
         found.problems += use_annotations(part, dataset, classes)
     found.labelled = join(ALL, _drawn(found.parts), len(classes))
