@@ -13,8 +13,9 @@ env: $(READY)  ## the environment alone, in .venv
 demo: $(READY)  ## from nothing to a finished submission on drawn data
 	$(BIN)/python tools/demo.py --overwrite
 
+# A process a core, each with one thread; the tests of a file share their fixtures.
 test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
