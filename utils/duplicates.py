@@ -3,8 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+
+from utils.folds.groups import join_groups
 
 # Pixels along each side of the small grey image that is compared.
 GREY = 32
@@ -47,18 +50,27 @@ def look_at(pixels: np.ndarray) -> Look:
 
 
 def near_duplicates(looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs of photographs that look alike or are the same.
+    """Return groups of photographs that look alike or are the same.
 
-    Cropped, mirrored or turned ones are other photographs. Of equal ones, each is
-    paired with the first.
+    A chain of look-alikes is one group. Cropped, mirrored or turned ones are other
+    photographs. Of equal ones, each is compared with the first. Where a camera stands
+    still all may look alike: pairs are joined as they are found, and none is kept.
 
     Returns:
-        Positions in ``looks``, the lower one first, (pairs, 2) int64, and Pearson's
-        correlation of the two in grey, (pairs,), 1 for equal ones.
+        The group of each, (looks,) int, from 0 on; and of each group the lowest
+        Pearson's correlation in grey of two that were compared, (groups,), 1 for
+        equal ones and for one alone.
     """
-    found = [_equal_pairs(looks), *_near_pairs(looks)]
-    both = np.unique(np.concatenate(found), axis=0)
-    return both[:, :2].astype(np.int64), both[:, 2]
+    groups = np.arange(len(looks))
+    lowest = np.ones(len(looks))
+    for found in chain([_equal_pairs(looks)], _near_pairs(looks)):
+        pairs = groups[found[:, :2].astype(np.int64)]
+        joined = join_groups(len(lowest), pairs)
+        before, lowest = lowest, np.ones(int(joined.max(initial=-1)) + 1)
+        np.minimum.at(lowest, joined, before)
+        np.minimum.at(lowest, joined[pairs[:, 0]], found[:, 2])
+        groups = joined[groups]
+    return groups, lowest
 
 
 def _equal_pairs(looks: Sequence[Look]) -> np.ndarray:
@@ -71,10 +83,10 @@ def _equal_pairs(looks: Sequence[Look]) -> np.ndarray:
     return np.array(pairs, np.float64).reshape(-1, 3)
 
 
-def _near_pairs(looks: Sequence[Look], rows: int = 512) -> Iterator[np.ndarray]:
+def _near_pairs(looks: Sequence[Look], rows: int = 128) -> Iterator[np.ndarray]:
     """Yield rows (first, second, correlation) whose hash and grey image agree."""
     hashes = np.array([look.phash for look in looks], np.uint64)
-    grey = np.array([look.grey.ravel() for look in looks]).reshape(len(looks), -1)
+    grey = np.array([look.grey.ravel() for look in looks]).reshape(-1, GREY * GREY)
     grey = grey - grey.mean(1, keepdims=True)
     structured = grey.std(1) >= MIN_CONTRAST
     grey /= np.linalg.norm(grey, axis=1, keepdims=True).clip(1e-6)

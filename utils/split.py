@@ -107,7 +107,7 @@ def group_images(
     image_ids = [image_id for _, image_id in images]
     pairs = [np.empty((0, 2), np.int64)]
     if 'content' in args.group_by:
-        pairs.append(near_duplicates(looks)[0])
+        pairs.append(same_label(near_duplicates(looks)[0].tolist()))
     if 'folder' in args.group_by:
         pairs.append(same_label([folder_of(image_id) for image_id in image_ids]))
     if args.groups:

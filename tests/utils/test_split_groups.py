@@ -1,11 +1,13 @@
 """What stays in one fold: look-alikes, folders, and groups out of a file."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from mmsegmentation.files import read_image, read_json, write_mask
-from utils.duplicates import look_at, near_duplicates
+from utils.duplicates import Look, look_at, near_duplicates
 from utils.split import main
 
 
@@ -80,16 +82,50 @@ def test_content__other_scenes_and_plain_surfaces_are_no_copies(tmp_path):
     paths = [tmp_path / f'{number}.png' for number in range(len(images))]
     for image, path in zip(images, paths, strict=True):
         image.save(path)
-    assert (
-        near_duplicates([look_at(read_image(path)) for path in paths])[0].tolist() == []
-    )
+    looks = [look_at(read_image(path)) for path in paths]
+    assert near_duplicates(looks)[0].tolist() == [*range(33)]
 
 
 def test_content__equal_plain_surfaces_are_copies(tmp_path):
     for number, grey in enumerate((7, 9, 7, 7)):
         Image.new('RGB', (64, 64), (grey,) * 3).save(tmp_path / f'{number}.png')
     looks = [look_at(read_image(tmp_path / f'{number}.png')) for number in range(4)]
-    assert near_duplicates(looks)[0].tolist() == [[0, 2], [0, 3]]
+    assert near_duplicates(looks)[0].tolist() == [0, 1, 0, 0]
+
+
+def test_content__nothing_at_all_has_no_groups():
+    groups, lowest = near_duplicates([])
+    assert groups.tolist() == lowest.tolist() == []
+
+
+def frames(count, noise=3.0):
+    """Return looks of frames of a camera that stands still."""
+    rng = np.random.default_rng(0)
+    scene = rng.integers(0, 255, (32, 32)).astype(np.float32)
+    return [
+        Look(str(i), 7, scene + rng.normal(0, noise, (32, 32)).astype(np.float32))
+        for i in range(count)
+    ]
+
+
+def test_content__frames_of_one_scene_are_one_group_with_its_lowest_correlation():
+    looks = frames(300)
+    other = frames(302, noise=90)[300:]
+    groups, lowest = near_duplicates([other[0], *looks, other[1], looks[5]])
+    assert groups.tolist() == [0, *[1] * 300, 2, 1]
+    grey = np.corrcoef([look.grey.ravel() for look in looks])
+    assert lowest.tolist() == pytest.approx([1, grey.min(), 1], abs=1e-5)
+
+
+def test_content__frames_of_one_scene_take_no_memory_by_the_pair():
+    looks = frames(1500)
+    near_duplicates(looks[:2])  # imports
+    tracemalloc.start()
+    near_duplicates(looks)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All pairs at once, a million, took 109 MB.
+    assert peak < 30e6
 
 
 def test_folder__stays_together(split):

@@ -57,17 +57,7 @@ def _group(facts: Sequence[ImageFacts], members: list[int], low: float) -> Group
 
 
 def _joined(facts: Sequence[ImageFacts]) -> Iterator[tuple[list[int], float]]:
-    """Yield the places of images that pairs join, and their lowest correlation."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pairs, correlation = near_duplicates([image.look for image in facts])
-    if not len(pairs):
-        return
-    first, second = pairs.T
-    graph = coo_array((np.ones(len(pairs)), (first, second)), (len(facts),) * 2)
-    owner = connected_components(graph, directed=False)[1]
-    lowest = np.ones(len(facts))
-    np.minimum.at(lowest, owner[first], correlation)
-    for number in np.unique(owner[first]).tolist():
+    """Yield the places of images that look alike, and their lowest correlation."""
+    owner, lowest = near_duplicates([image.look for image in facts])
+    for number in np.flatnonzero(np.bincount(owner) > 1).tolist():
         yield np.flatnonzero(owner == number).tolist(), float(lowest[number])

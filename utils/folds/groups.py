@@ -1,7 +1,7 @@
 """Images that must lie in one fold: look-alikes, folders, groups out of a file."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -28,7 +28,7 @@ def join_groups(count: int, pairs: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def same_label(labels: Sequence[str | None]) -> np.ndarray:
+def same_label(labels: Sequence[Hashable | None]) -> np.ndarray:
     """Return pairs of the images that share a label, (pairs, 2) int64.
 
     None is no label.
@@ -36,7 +36,7 @@ def same_label(labels: Sequence[str | None]) -> np.ndarray:
     >>> same_label(['a', None, 'b', 'a', None]).tolist()
     [[0, 3]]
     """
-    first: dict[str, int] = {}
+    first: dict[Hashable, int] = {}
     pairs = [
         (first.setdefault(label, number), number)
         for number, label in enumerate(labels)
