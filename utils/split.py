@@ -23,9 +23,10 @@ from mmsegmentation.command import (
 )
 from mmsegmentation.files import refuse_existing, whole_folder
 from mmsegmentation.folds import MARKER, write_folds
+from utils.class_table import read_table
 from utils.duplicates import Look, near_duplicates
 from utils.folds.groups import folder_of, join_groups, read_groups, same_label
-from utils.folds.labelled import count_pixels, list_labelled, read_classes
+from utils.folds.labelled import count_pixels, list_labelled
 from utils.folds.report import balance_table, describe_balance
 from utils.folds.search import Groups, search_folds
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     out = args.out or args.root / 'folds'
     check_arguments(args, out)
-    classes = read_classes(args.root)
+    classes = read_table(args.root).classes
     images = list_labelled(args.root, args.parts)
     by_content = 'content' in args.group_by
     pixels, looks = count_pixels(args.root, images, len(classes), by_content, args.jobs)

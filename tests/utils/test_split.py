@@ -230,6 +230,8 @@ def test_misuse__image_ids(misuse, root, image_id, message):
         ('empty', 'valid/images: holds no image'),
         ('ignored', 'no pixel is labelled'),
         ('classes', 'dataset.json: has no list of classes'),
+        ('single', 'dataset.json: has 1 classes, not 2 to 255'),
+        ('many', 'dataset.json: has 256 classes, not 2 to 255'),
     ],
 )
 def test_misuse__data(misuse, root, fault, message):
@@ -247,6 +249,11 @@ def test_misuse__data(misuse, root, fault, message):
         for path in root.rglob('*.png'):
             write_mask(path, np.full((8, 8), 255, np.uint8))
     else:
-        (root / 'dataset.json').write_text('{"classes": "can"}')
+        names = {
+            'classes': 'can',
+            'single': ['can'],
+            'many': [f'{i}' for i in range(256)],
+        }
+        (root / 'dataset.json').write_text(json.dumps({'classes': names[fault]}))
     misuse(main, message, root, '--folds', 2, '--jobs', 1)
     assert not (root / 'folds').exists()

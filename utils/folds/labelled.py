@@ -5,31 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsegmentation.classes import CLASSES, IGNORE_INDEX
+from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import (
     list_images,
     mask_name,
     read_image,
-    read_json,
     read_mask,
 )
 from utils.duplicates import Look, look_at
 from utils.prepare_data import in_parallel
 
 LABELLED = 'train', 'valid'
-
-
-def read_classes(root: Path) -> list[str]:
-    """Return the class table of a data root: the recycling one if it names none."""
-    path = root / 'dataset.json'
-    if not path.is_file():
-        return list(CLASSES)
-    content = read_json(path)
-    names = content.get('classes') if isinstance(content, dict) else None
-    if not isinstance(names, list) or not names:
-        raise InputError(path, 'has no list of classes', 'make the data root again')
-    return [str(name) for name in names]
 
 
 def list_labelled(root: Path, parts: Sequence[str] | None) -> list[tuple[str, str]]:
