@@ -53,21 +53,13 @@ def describe_balance(
         for these folds and for the random splits (best and median). Shares and
         absolute deviations are in [0, 1].
     """
-    rng = np.random.default_rng(seed)
-    sizes = np.bincount(groups)
-    drawn = [
-        largest_deviations(pixels, random_folds(sizes, count, rng)[groups], count)
-        for _ in range(RANDOM_SPLITS)
-    ]
+    drawn = _draw_random(pixels, groups, count, seed)
     ours = largest_deviations(pixels, folds, count)
-    there = pixels > 0
-    by_fold = np.stack([there[folds == fold].sum(0) for fold in range(count)], 1)
+    images = _count_images(pixels, folds, count)
     rows = [
         {
             'name': name,
-            'images': int(there[:, i].sum()),
-            'images_by_fold': by_fold[i].tolist(),
-            'share': float(pixels[:, i].sum() / pixels.sum()),
+            **images[i],
             **{key: _number(ours[key][i]) for key in ours},
             'random': {key: _of_many([d[key][i] for d in drawn]) for key in ours},
         }
@@ -79,6 +71,34 @@ def describe_balance(
         **{key: _number(np.nanmax(ours[key])) for key in ours},
         'random': {key: _of_many([np.nanmax(d[key]) for d in drawn]) for key in ours},
     }
+
+
+def _draw_random(
+    pixels: np.ndarray, groups: np.ndarray, count: int, seed: int
+) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    sizes = np.bincount(groups)
+    return [
+        largest_deviations(pixels, random_folds(sizes, count, rng)[groups], count)
+        for _ in range(RANDOM_SPLITS)
+    ]
+
+
+def _count_images(
+    pixels: np.ndarray, folds: np.ndarray, count: int
+) -> list[dict[str, Any]]:
+    """Return the images of each class, in all and by fold, and its share of pixels."""
+    there = pixels > 0
+    by_fold = np.stack([there[folds == fold].sum(0) for fold in range(count)], 1)
+    share = pixels.sum(0) / pixels.sum()
+    return [
+        {
+            'images': int(there[:, i].sum()),
+            'images_by_fold': by_fold[i].tolist(),
+            'share': float(share[i]),
+        }
+        for i in range(pixels.shape[1])
+    ]
 
 
 def _number(value: float) -> float | None:
