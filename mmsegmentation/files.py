@@ -74,37 +74,6 @@ def list_images(folder: Path) -> list[str]:
     )
 
 
-def find_masks(data_root: Path, image_ids: Sequence[str]) -> dict[str, Path]:
-    """Return the true mask of each image, in whichever part of a data root it is.
-
-    Pseudo labels are no truth: the part ``pseudo`` is not looked at.
-
-    Raises:
-        InputError: An image has no mask, or one in each of two parts.
-    """
-    folders = sorted(p for p in data_root.glob('*/mask') if p.parent.name != 'pseudo')
-    if not folders:
-        raise InputError(data_root, 'holds no labels', 'check the data root')
-    masks = {}
-    for image_id in image_ids:
-        found = [
-            folder for folder in folders if (folder / mask_name(image_id)).exists()
-        ]
-        if not found:
-            raise InputError(
-                repr(image_id),
-                f'has no mask in any part of {data_root}',
-                'check the data root',
-            )
-        if len(found) > 1:
-            parts = ' and '.join(folder.parent.name for folder in found)
-            raise InputError(
-                repr(image_id), f'has a mask in {parts}', 'rename one of the images'
-            )
-        masks[image_id] = found[0] / mask_name(image_id)
-    return masks
-
-
 def read_image(path: Path) -> np.ndarray:
     """Return an image as RGB, (H, W, 3) uint8, as its pixels are stored.
 

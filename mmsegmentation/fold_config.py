@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
 from mmsegmentation.folds import Fold, Folds, open_folds
+from mmsegmentation.parts import PSEUDO
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 LOADERS = {'train_dataloader': 'train', 'val_dataloader': 'valid'}
-# The part that utils/pseudo_label.py writes: its labels are no truth, and stay.
-PSEUDO = 'pseudo'
 # What says where a data set lies, and nothing of how it is loaded.
 PLACES = 'data_root', 'data_prefix', 'ann_file'
 

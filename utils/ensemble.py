@@ -22,13 +22,12 @@ import numpy as np
 
 from mmsegmentation.command import InputError, Parser, progress, run_command
 from mmsegmentation.files import (
-    find_masks,
-    mask_name,
     read_json,
     refuse_existing,
     sha256_of,
     whole_folder,
 )
+from mmsegmentation.parts import find_masks, named_parts
 from mmsegmentation.predictions import (
     MARKER,
     Predictions,
@@ -81,7 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(
             '--method weighted', 'needs the accuracy of each class', 'pass --metrics'
         )
-    masks = args.data_root and find_truth(args.data_root, args.split, members[0])
+    masks = None
+    if args.data_root:
+        parts = named_parts(members[0].origin, args.split)
+        masks = find_masks(args.data_root, members[0].image_ids, parts)
     print(_explain(len(members), args.method, accuracy is not None))
     ensemble = Ensemble(members, accuracy, args.method)
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
@@ -195,31 +197,6 @@ def _read_accuracy(path: Path, classes: Sequence[str]) -> np.ndarray:
     return accuracy
 
 
-def find_truth(root: Path, split: str | None, member: Predictions) -> dict[str, Path]:
-    """Return the true mask of each image that ``member`` holds.
-
-    Out-of-fold predictions are of several parts; each image is in one of them.
-
-    Args:
-        split: The part; without it, the one that ``member`` was predicted from.
-
-    Raises:
-        InputError: A mask is missing.
-    """
-    split = split or member.origin.get('split')
-    if not isinstance(split, str):
-        return find_masks(root, member.image_ids)
-    masks = {i: root / split / 'mask' / mask_name(i) for i in member.image_ids}
-    for image_id, path in masks.items():
-        if not path.is_file():
-            raise InputError(
-                repr(image_id),
-                f'has no mask in {root / split / "mask"}',
-                'check --data-root, --split',
-            )
-    return masks
-
-
 @dataclass(frozen=True)
 class Ensemble:
     """Members of a vote and its rule.
@@ -294,6 +271,11 @@ class Ensemble:
             for member in self.members
         ]
         origin: dict[str, Any] = {'method': self.method, 'members': members}
+        first = self.members[0].origin
+        for key in ('split', 'fold'):
+            # What all members are of, the vote is of too.
+            if all(first.get(key) == m.origin.get(key) for m in self.members):
+                origin |= {key: first[key]} if key in first else {}
         if self.accuracy is not None:
             rows = self.accuracy.tolist()
             origin['accuracy'] = [[None if v != v else v for v in row] for row in rows]

@@ -14,7 +14,6 @@ from typing import Any
 
 from mmsegmentation.command import InputError, Parser, progress, run_command
 from mmsegmentation.files import (
-    find_masks,
     link_or_copy,
     mask_name,
     refuse_existing,
@@ -22,6 +21,7 @@ from mmsegmentation.files import (
     whole_folder,
 )
 from mmsegmentation.folds import Folds, open_folds
+from mmsegmentation.parts import find_masks
 from mmsegmentation.predictions import (
     MARKER,
     Predictions,
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_member(member, members[0], folds)
     owners = own_images(members)
     image_ids = order_images(folds, owners, args.allow_missing)
-    masks = find_masks(args.data_root, image_ids)
+    masks = find_masks(args.data_root, image_ids, tuple(folds.images))
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
         put_together(folder, owners, image_ids, members)
         origin = describe(members, folds)

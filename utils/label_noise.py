@@ -21,14 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
-from mmsegmentation.files import (
-    mask_name,
-    read_json,
-    refuse_existing,
-    sha256_of,
-    whole_folder,
-)
+from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
+from mmsegmentation.parts import check_unseen, locate, mask_of, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.class_table import read_table
 from utils.prepare_data import in_parallel
 from utils.pseudo_label import check_classes
 
@@ -37,6 +33,8 @@ if TYPE_CHECKING:
 
 RESULT = 'findings.json'
 MIN_SCORE = 0.1
+# Of three a row; a PNG of many more is higher than programs open. The tables have all.
+MOST_DRAWN = 300
 
 
 def rank_label_noise(
@@ -63,22 +61,12 @@ def rank_label_noise(
         InputError: A file is missing or damaged, sizes differ, a class id is unknown,
             or the JSON lacks an image.
     """
-    from utils.noise.inputs import read_outlines, weigh_image
+    from utils.noise.inputs import list_inputs, weigh_image
     from utils.noise.ranking import rank
 
-    if not predictions.image_ids:
-        raise InputError(predictions.folder, 'holds no image', 'predict again')
-    outlines = read_outlines(annotations, predictions, order) if annotations else {}
-    paths = {
-        i: masks / mask_name(i) if isinstance(masks, Path) else masks[i]
-        for i in predictions.image_ids
-    }
-    evidence = in_parallel(
-        partial(weigh_image, predictions),
-        [(i, paths[i], outlines.get(i)) for i in predictions.image_ids],
-        jobs,
-        'labels',
-    )
+    inputs = list_inputs(predictions, masks, annotations, order)
+    weigh = partial(weigh_image, predictions)
+    evidence = in_parallel(weigh, inputs, jobs, 'labels')
     origin: dict[str, Any] = {
         'predictions': str(predictions.folder),
         'predictions_sha256': sha256_of(predictions.folder / MARKER),
@@ -108,7 +96,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='JSON',
         help="the part's COCO JSON: outlines and ids of its objects",
     )
-    add('--top', type=int, default=20, metavar='N', help='findings drawn in top.png')
+    text = f'findings drawn in top.png, at most {MOST_DRAWN}'
+    add('--top', type=int, default=20, metavar='N', help=text)
     add(
         '--min-score',
         type=float,
@@ -129,17 +118,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     for source in filter(None, (args.pred, args.data_root, args.json)):
         if source.resolve().is_relative_to(args.out.resolve()):
             raise InputError(args.out, f'would replace {source}', 'name another --out')
+    order = read_table(args.data_root).order
     check_classes(predictions, args.data_root)
-    from utils.noise.inputs import find_parts
-
-    parts = find_parts(args.data_root, args.split, predictions)
-    masks = {i: part / 'mask' / mask_name(i) for i, part in parts.items()}
-    photos = {i: part / 'images' / i for i, part in parts.items()}
+    check_unseen(predictions.folder, predictions.origin)
+    parts = named_parts(predictions.origin, args.split)
+    places = locate(args.data_root, predictions.image_ids, parts)
+    masks = {i: mask_of(place, i) for i, place in places.items()}
+    photos = {i: place.photo for i, place in places.items()}
     ranking = rank_label_noise(
         predictions,
         masks,
         annotations=args.json,
-        order=read_order(args.data_root),
+        order=order,
         min_score=args.min_score,
         jobs=args.jobs,
     )
@@ -162,21 +152,13 @@ def check_numbers(args: argparse.Namespace) -> None:
     Raises:
         InputError: One is.
     """
-    for option, least in (('top', 1), ('jobs', 1)):
-        if getattr(args, option) < least:
-            raise InputError(
-                f'--{option}', f'is {getattr(args, option)}', f'give at least {least}'
-            )
+    for option, most in (('top', MOST_DRAWN), ('jobs', 1024)):
+        if not 1 <= (value := getattr(args, option)) <= most:
+            raise InputError(f'--{option}', f'is {value}', f'give 1 to {most}')
     if not 0 <= args.min_score <= 1:
         raise InputError(
             '--min-score', f'{args.min_score} is not in [0, 1]', 'change it'
         )
-
-
-def read_order(root: Path) -> str:
-    """Return what lies on top in the masks of a data root."""
-    path = root / 'dataset.json'
-    return read_json(path).get('order', 'area') if path.is_file() else 'area'
 
 
 def print_summary(ranking: 'Ranking') -> None:

@@ -10,9 +10,10 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
-from mmsegmentation.files import find_masks, read_json, read_mask
+from mmsegmentation.files import read_json, read_mask
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.folds import open_folds
+from mmsegmentation.parts import find_masks
 from mmsegmentation.predictions import open_predictions
 from mmsegmentation.runtime import check_checkpoint, read_config
 from tools import test, train
@@ -163,7 +164,7 @@ def test_valid__images_left_out_are_predicted_and_scored(predict, data):
     assert list(predictions.image_ids) == fold.image_ids('valid')
     assert predictions.origin['fold'] == fold.record
     counts = np.zeros((11, 11), int)
-    for image_id, path in find_masks(data, predictions.image_ids).items():
+    for image_id, path in find_masks(data, predictions.image_ids, None).items():
         np.add.at(counts, (read_mask(path), predictions.mask(image_id)), 1)
     assert read_json(out / 'metrics.json')['confusion'] == counts.tolist()
     assert f'{len(predictions.image_ids)} images of valid to predict' in printed

@@ -118,6 +118,25 @@ def test_origin__says_who_voted_and_how(run, make_predictions, metrics, tmp_path
     assert origin['accuracy'] == [[0.5, None, 0.5]] * 2
 
 
+def test_origin__is_of_the_part_that_all_members_are_of(
+    run, make_predictions, make_part, tmp_path
+):
+    fold = {'fold': 0, 'folds': 2, 'parts': ['train']}
+    of_fold = {**NAMED, 'split': 'valid', 'fold': fold}
+    maps = {'a.jpg': [[0]]}
+    one, two = (make_predictions(name, maps, **of_fold) for name in ('one', 'two'))
+    other = make_predictions('other', maps, **NAMED, split='test')
+    # Its images lie in train, though they are the ones left out.
+    root = make_part('train', {'a.jpg': [[0]]})
+    out = tmp_path / 'out'
+    code, _, err = run(main, one, two, '--out', out, '--data-root', root)
+    assert (code, err) == (0, '')
+    origin = open_predictions(out).origin
+    assert (origin['split'], origin['fold']) == ('valid', fold)
+    assert run(main, one, other, '--out', tmp_path / 'mixed')[0] == 0
+    assert 'split' not in open_predictions(tmp_path / 'mixed').origin
+
+
 def test_images__are_joined_by_name_and_not_by_position(
     run, make_predictions, tmp_path
 ):
@@ -168,7 +187,9 @@ def test_data_root__size_and_name_must_fit(misuse, three, make_part, tmp_path):
     root = make_part('valid', {'a/1.jpg': [[0, 1]]})
     scored = ('--out', tmp_path / 'out', '--data-root', root)
     misuse(main, r'a/1\.png: sizes differ', *three, *scored)
-    misuse(main, "'a/1.jpg': has no mask in", *three, *scored, '--split', 'test')
+    misuse(main, "'a/1.jpg': is not in .*test", *three, *scored, '--split', 'test')
+    (root / 'valid/mask/a/1.png').unlink()
+    misuse(main, "'a/1.jpg': has no mask in", *three, *scored)
     assert not (tmp_path / 'out').exists()
 
 

@@ -188,11 +188,20 @@ def test_refused__no_folds_and_no_predictions(refused, two, root, tmp_path):
 
 
 def test_refused__truth_that_is_missing_or_double(refused, two, root, make_part):
-    make_part('more', {'a/1.jpg': [[0, 0]]})
-    refused("'a/1.jpg': has a mask in more and train", *two)
-    (root / 'more/mask/a/1.png').unlink()
+    make_part('valid', {'a/1.jpg': [[0, 0]]})
+    refused("'a/1.jpg': has a mask in train and valid", *two)
+    (root / 'valid/mask/a/1.png').unlink()
     (root / 'train/mask/a/2.png').unlink()
-    refused("'a/2.jpg': has no mask in any part of", *two)
+    refused("'a/2.jpg': has no mask in .*train/mask", *two)
+
+
+def test_join__truth_is_that_of_the_parts_that_were_split(
+    run, root, two, make_part, tmp_path
+):
+    make_part('more', {'a/1.jpg': [[2, 2]]})
+    out = tmp_path / 'out'
+    assert run(main, *two, '--data-root', root, '--out', out)[0] == 0
+    assert read_json(out / 'metrics.json')['confusion'][0] == [3, 0, 0]
 
 
 def test_pseudo_labels__are_no_truth(run, root, two, make_part, tmp_path):

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from mmsegmentation.files import read_image, write_mask
 from mmsegmentation.predictions import finish_predictions, open_predictions
-from utils.label_noise import main, rank_label_noise
+from utils.label_noise import MOST_DRAWN, main, rank_label_noise
 from utils.noise.export import polygons
 from utils.noise.objects import shape_of
 from utils.noise.sheet import around, caption
@@ -117,7 +117,7 @@ def test_polygons__enclose_the_pixels_and_nothing_else():
 
     art = ['..##....', '.####..#', '..#.#.##', '....#..#', '#.......']
     inside = np.array([[c == '#' for c in line] for line in art])
-    shape = shape_of(inside, (slice(2, 7), slice(3, 11)), (9, 12))
+    shape = shape_of(inside, (slice(2, 7), slice(3, 11)))
     assert (shape.bbox, shape.pixels) == ((3, 2, 8, 5), 14)
     outlines = polygons(shape)
     assert len(outlines) == 3
@@ -163,7 +163,24 @@ def test_min_score__leaves_out_what_is_below(run, given, tmp_path):
     assert content['images'] == content['annotations'] == []
 
 
-def test_folds__find_each_image_in_the_part_that_labels_it(run, given, tmp_path):
+def tell(pred, **origin):
+    """Have predictions say something else about where they come from."""
+    finish_predictions(pred, NAMES, open_predictions(pred).image_ids, origin)
+
+
+@pytest.mark.parametrize(
+    'origin',
+    [
+        {'folds': 2},
+        {
+            'split': 'valid',
+            'fold': {'fold': 0, 'folds': 2, 'parts': ['train', 'valid']},
+        },
+    ],
+)
+def test_folds__find_each_image_in_the_part_that_labels_it(
+    run, given, tmp_path, origin
+):
     pred, root = given[0], given[2]
     (root / 'train').mkdir()
     for name in ('images', 'mask'):
@@ -171,19 +188,54 @@ def test_folds__find_each_image_in_the_part_that_labels_it(run, given, tmp_path)
         (root / 'valid' / name / 'c').rename(root / 'train' / name / 'c')
     run(main, *given)
     assert not (tmp_path / 'out').exists()
-    predictions = open_predictions(pred)
-    finish_predictions(pred, NAMES, predictions.image_ids, {'folds': 2})
+    tell(pred, **origin)
     code, said, _ = run(main, *given)
     assert (code, '2 findings in 2 images' in said) == (0, True)
+    assert len(rows(tmp_path / 'out/objects.csv')) == 3
+
+
+def test_part__is_the_predicted_one_where_another_has_labels_of_that_name(
+    run, given, make_part
+):
+    pred = given[0]
+    # As tools/test.py writes it without a fold; here each label is wrong.
+    tell(pred, split='valid', fold=None)
+    make_part('train', {WRONG: canvas(), LACKING: canvas(), 'b/0.jpg': canvas()})
+    code, said, err = run(main, *given)
+    assert (code, err) == (0, '')
+    assert '19 labelled objects; 2 findings in 2 images' in said
+
+
+@pytest.mark.parametrize('fold', [None, {'fold': 0, 'parts': ['valid']}])
+def test_misuse__images_that_the_model_was_trained_on(misuse, given, tmp_path, fold):
+    tell(given[0], split='train', fold=fold)
+    misuse(main, 'is --split train, which its model was trained on; train f', *given)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_sheet__of_as_many_as_may_be_drawn_can_be_opened():
+    # 242 pixels a row of three, and the legend; Agg draws up to 65,535.
+    assert 242 * MOST_DRAWN / 3 + 110 < 2**15
+
+
+def test_shape__holds_its_box_alone():
+    inside = np.zeros((6, 9), bool)
+    inside[2:4, 3:8] = True
+    inside[2, 3] = False
+    shape = shape_of(inside, (slice(100, 106), slice(2000, 2009)))
+    assert (shape.bbox, shape.pixels) == ((2003, 102, 5, 2), 9)
+    assert shape.rle['size'] == [2, 5]
+    assert shape.inside().tolist() == [[0, 1, 1, 1, 1], [1] * 5]
 
 
 def test_misuse__one_line_and_nothing_written(misuse, given, tmp_path):
     pred, _, root, *_ = given
     misuse(main, 'no prediction folder', root, *given[1:])
-    misuse(main, 'is 0; give at least 1', *given, '--top', 0)
-    misuse(main, 'is 0; give at least 1', *given[:-1], 0)
+    misuse(main, '--top: is 0; give 1 to 300', *given, '--top', 0)
+    misuse(main, '--top: is 1000; give 1 to 300', *given, '--top', 1000)
+    misuse(main, '--jobs: is 0; give 1 to', *given[:-1], 0)
     misuse(main, r'2.0 is not in \[0, 1\]', *given, '--min-score', 2)
-    misuse(main, 'has no label in .*train', *given, '--split', 'train')
+    misuse(main, 'is not in .*train', *given, '--split', 'train')
     misuse(main, 'no such file', *given, '--json', tmp_path / 'none.json')
     other = tmp_path / 'other.json'
     other.write_text(
@@ -209,6 +261,10 @@ def test_misuse__one_line_and_nothing_written(misuse, given, tmp_path):
     (root / 'dataset.json').write_text('{"classes": ["Background", "Can"]}')
     misuse(main, 'its classes differ', *given)
     assert not (tmp_path / 'out').exists()
+    (root / 'dataset.json').write_text(json.dumps({'classes': NAMES, 'order': []}))
+    misuse(main, r'dataset.json: names the order \[\], not one of', *given)
+    (root / 'dataset.json').write_text('["Background", "Can"]')
+    misuse(main, 'dataset.json: has no list of classes', *given)
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/mine.txt').write_text('mine')
     misuse(main, 'pass --overwrite', *given)

@@ -99,6 +99,73 @@ def test_truth__of_joined_folds_is_the_part_that_holds_the_image(
     assert [r['mIoU'] for r in rows_of(out / 'images.csv')] == ['1.0'] * 3
 
 
+def colour_of(picture):
+    with Image.open(picture) as image:
+        return np.asarray(image.convert('L')).mean()
+
+
+def of_fold(split, *parts):
+    return {'split': split, 'fold': {'fold': 0, 'folds': 2, 'parts': parts}}
+
+
+def test_fold__images_left_out_are_found_in_the_parts_that_were_split(
+    root, make_predictions, report
+):
+    maps = {'other.jpg': CLEAN, 'x/1.jpg': CLEAN}
+    _, content, _ = report(
+        make_predictions('p', maps, **NAMED, **of_fold('valid', 'train', 'valid'))
+    )
+    assert content['labelled_images'] == 2
+    assert content['models'][0]['mIoU'] == 1
+
+
+def test_photograph__is_of_the_part_that_holds_the_mask(
+    root, make_part, make_predictions, report
+):
+    # By the alphabet, this one would come first.
+    make_part('test', {'y.jpg': B, 'x.jpg': B, 'other.jpg': A}, masks=False)
+    joined = make_predictions('p', {'other.jpg': CLEAN}, **NAMED, folds=2)
+    _, content, out = report(joined)
+    assert content['labelled_images'] == 1
+    (photo,) = (out / 'pictures').glob('*/0.jpg')
+    # The value that make_part draws in train: 5; in test it is 24.
+    assert colour_of(photo) == pytest.approx(5, abs=3)
+
+
+def test_photograph__of_one_name_in_two_parts_without_masks_is_refused(
+    make_part, make_predictions, misuse, tmp_path
+):
+    for part in ('test', 'more'):
+        root = make_part(part, {'a.jpg': A}, masks=False)
+    argv = ('--data-root', root, '--out', tmp_path / 'o')
+    pred = make_predictions('p', {'a.jpg': CLEAN}, **NAMED)
+    misuse(main, "'a.jpg': is in more and test; rename", pred, *argv)
+    named = make_predictions('q', {'a.jpg': CLEAN}, **NAMED, split='test')
+    other = make_predictions('r', {'a.jpg': CLEAN}, **NAMED, split='more')
+    misuse(main, r'r: is of another part \(more\)', named, other, *argv)
+
+
+def test_class_table__that_is_damaged_is_named(
+    root, make_predictions, misuse, tmp_path
+):
+    pred = make_predictions('p', WRONG, **NAMED)
+    (root / 'dataset.json').write_text('{"classes": 3}')
+    argv = (pred, '--data-root', root, '--out', tmp_path / 'o')
+    misuse(main, 'dataset.json: has no list of classes', *argv)
+
+
+def test_label_noise__of_images_that_the_model_was_trained_on_is_refused(
+    root, make_predictions, misuse, tmp_path
+):
+    argv = ('--data-root', root, '--out', tmp_path / 'o', '--jobs', 1)
+    seen = {'other.jpg': CLEAN}
+    whole = make_predictions('p', seen, **NAMED, split='train', fold=None)
+    misuse(main, 'which its model was trained on', whole, *argv, '--label-noise', 2)
+    fold = make_predictions('q', WRONG, **NAMED, **of_fold('train', 'valid'))
+    misuse(main, 'which its model was trained on', fold, *argv, '--label-noise', 2)
+    assert not (tmp_path / 'o').exists()
+
+
 def test_without_truth__shows_what_it_can_and_says_why(
     make_part, make_predictions, report
 ):

@@ -11,10 +11,12 @@ import numpy as np
 
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_image, read_mask
+from mmsegmentation.parts import check_unseen
 from mmsegmentation.predictions import Predictions
+from utils.class_table import read_table
 from utils.error_page.page import PICTURES
 from utils.error_page.sources import Sources
-from utils.label_noise import rank_label_noise, read_order
+from utils.label_noise import rank_label_noise
 from utils.page import Gallery, class_colours, mask_colours, write_overlay, write_photo
 
 if TYPE_CHECKING:
@@ -41,12 +43,13 @@ def rank_labels(
         ``said``, ``files`` (path and what it is) and ``gallery``.
 
     Raises:
-        InputError: There is no label, or the model wrote no confidence.
+        InputError: There is no label, or the model wrote no confidence, or was trained
+            on these images.
     """
     from utils.noise.export import write_coco, write_tables
 
     name, member = _first_model(sources)
-    order = read_order(sources.root)
+    order = read_table(sources.root).order
     masks = {image_id: sources.masks[image_id] for image_id in member.image_ids}
     ranking = rank_label_noise(member, masks, order=order, jobs=jobs)
     place = folder / FOLDER
@@ -68,6 +71,7 @@ def rank_labels(
 def _first_model(sources: Sources) -> tuple[str, Predictions]:
     """Return the name of the first model, and its predictions of labelled images."""
     name, model = next(iter(sources.models.items()))
+    check_unseen(model.folder, model.origin)
     if not sources.masks:
         raise InputError('--label-noise', 'there are no labels to rank', 'leave it out')
     if not (model.folder / 'confidence').is_dir():

@@ -1,16 +1,13 @@
 """What a report is made of: the models' predictions, photographs and true masks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mmsegmentation.command import InputError
-from mmsegmentation.files import mask_name, read_json
+from mmsegmentation.parts import PSEUDO, Place, locate, mask_of, named_parts
 from mmsegmentation.predictions import Predictions, open_predictions
-
-# Labels that a model made; a score against them says nothing.
-NOT_TRUE = ('pseudo',)
+from utils.class_table import DATASET, read_table
 
 
 @dataclass(frozen=True)
@@ -44,24 +41,24 @@ def open_sources(folders: Sequence[Path], root: Path) -> Sources:
 
     Raises:
         InputError: A folder is none or named twice, classes differ, no image is common
-            to all, or a photograph or the mask of a labelled part is missing.
+            to all, they are of different parts, or a photograph or the mask of a
+            labelled part is missing.
     """
-    places = [folder.resolve() for folder in folders]
-    for folder, place in zip(folders, places, strict=True):
-        if places.count(place) > 1:
+    resolved = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, resolved, strict=True):
+        if resolved.count(place) > 1:
             raise InputError(folder, 'is named twice', 'name each folder once')
     opened = [open_predictions(folder) for folder in folders]
     _check_classes(opened, root)
     image_ids = _common(opened)
     notes = _left_out(opened, len(image_ids))
-    parts = _parts_of(root)
-    split = _split_of(opened)
-    photos = {i: _find_photo(root, parts, split, i) for i in image_ids}
-    masks = _find_masks(root, parts, split, image_ids)
-    if len(masks) < len(image_ids):
-        notes.append(_unlabelled(root, split, len(image_ids) - len(masks), bool(masks)))
-    names = short_names(places)
-    models = dict(zip(names, opened, strict=True))
+    names = _common_parts(opened)
+    places = locate(root, image_ids, names)
+    photos = {image_id: place.photo for image_id, place in places.items()}
+    masks = _true_masks(places, all_labelled=names is not None)
+    if without := len(image_ids) - len(masks):
+        notes.append(_unlabelled(root, names, without, bool(masks)))
+    models = dict(zip(short_names(resolved), opened, strict=True))
     return Sources(root, models, image_ids, photos, masks, notes)
 
 
@@ -86,14 +83,12 @@ def short_names(places: Sequence[Path]) -> list[str]:
 
 
 def _check_classes(opened: Sequence[Predictions], root: Path) -> None:
-    path = root / 'dataset.json'
-    content = read_json(path) if path.is_file() else None
-    known = content.get('classes') if isinstance(content, dict) else None
+    table = read_table(root)
     for member in opened:
-        if known is not None and list(known) != list(member.classes):
+        if table.content and table.classes != list(member.classes):
             raise InputError(
                 member.folder,
-                f'its classes differ from those of {path}',
+                f'its classes differ from those of {root / DATASET}',
                 'name the data root that the model was trained on',
             )
         if member.classes != opened[0].classes:
@@ -127,65 +122,43 @@ def _left_out(opened: Sequence[Predictions], common: int) -> list[str]:
     ]
 
 
-def _parts_of(root: Path) -> list[Path]:
-    parts = sorted(p.parent for p in root.glob('*/images') if p.is_dir())
-    if not parts:
-        raise InputError(root, 'holds no part with images', 'check --data-root')
-    return parts
+def _common_parts(opened: Sequence[Predictions]) -> tuple[str, ...] | None:
+    """Return the parts that the common images may be in, None for any.
+
+    Raises:
+        InputError: No part is common to all models.
+    """
+    common: tuple[str, ...] | None = None
+    for member in opened:
+        names = named_parts(member.origin)
+        if names is None:
+            continue
+        common = tuple(n for n in names if common is None or n in common)
+        if not common:
+            raise InputError(
+                member.folder,
+                f'is of another part ({", ".join(names)}) than the models before it',
+                'name predictions of the same part',
+            )
+    return common
 
 
-def _split_of(opened: Sequence[Predictions]) -> str | None:
-    """Return the part that was predicted, where the models agree on one."""
-    splits: set[Any] = {member.origin.get('split') for member in opened}
-    split = splits.pop()
-    return split if isinstance(split, str) and not splits else None
+def _true_masks(places: Mapping[str, Place], all_labelled: bool) -> dict[str, Path]:
+    """Return the true masks of images that have one.
 
-
-def _find_photo(
-    root: Path, parts: Sequence[Path], split: str | None, image_id: str
-) -> Path:
-    named = [part for part in parts if part.name == split] or parts
-    for part in named:
-        if (path := part / 'images' / image_id).is_file():
-            return path
-    where = (
-        root / named[0].name / 'images' if len(named) == 1 else f'any part of {root}'
-    )
-    raise InputError(repr(image_id), f'is not in {where}', 'check --data-root')
-
-
-def _find_masks(
-    root: Path, parts: Sequence[Path], split: str | None, image_ids: Sequence[str]
-) -> dict[str, Path]:
-    """Return true masks: of the predicted part, or of the part that holds the image."""
-    named = [part for part in parts if part.name == split]
-    labelled = [
-        part
-        for part in named or parts
-        if part.name not in NOT_TRUE and (part / 'mask').is_dir()
-    ]
+    Args:
+        all_labelled: Of a part with labels, none may be missing.
+    """
     masks: dict[str, Path] = {}
-    for image_id in image_ids:
-        found = [
-            path
-            for part in labelled
-            if (path := part / 'mask' / mask_name(image_id)).is_file()
-        ]
-        if len(found) > 1:
-            raise InputError(
-                repr(image_id), f'has masks {found[0]} and {found[1]}', 'remove one'
-            )
-        if found:
-            masks[image_id] = found[0]
-        elif named and labelled:
-            raise InputError(
-                repr(image_id), f'has no mask in {named[0]}', 'make the data root again'
-            )
+    for image_id, place in places.items():
+        labelled = place.part.name != PSEUDO and (place.part / 'mask').is_dir()
+        if place.mask or (all_labelled and labelled):
+            masks[image_id] = mask_of(place, image_id)
     return masks
 
 
-def _unlabelled(root: Path, split: str | None, count: int, some: bool) -> str:
-    part = f'the part {split!r}' if split else 'they'
+def _unlabelled(root: Path, names: Sequence[str] | None, count: int, some: bool) -> str:
+    part = f'the part {names[0]!r}' if names and len(names) == 1 else 'them'
     if some:
         return (
             f'{count} images have no true mask in {root}: they are shown, and not '

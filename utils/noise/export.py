@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from utils.noise.objects import Shape
 from utils.noise.ranking import Finding, Ranking
@@ -107,10 +106,9 @@ def polygons(shape: Shape) -> list[list[int]]:
 
     They run along the borders of the pixels, so that what they enclose is the shape.
     """
-    left, top, width, height = shape.bbox
-    mask = coco_mask.decode(shape.rle)[top : top + height, left : left + width]
+    left, top, _, _ = shape.bbox
     # Twice as fine, for contours join the centres of pixels and not their borders.
-    fine = np.kron(np.pad(mask, 1), np.ones((2, 2), np.uint8))
+    fine = np.kron(np.pad(shape.inside(), 1), np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [
         # The frame of one pixel is two fine ones.

@@ -1,5 +1,6 @@
 """Read what a ranking of doubtful labels is made of, and check that it fits."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,36 +12,34 @@ from mmsegmentation.predictions import Predictions
 from utils.coco import Findings, read_part
 from utils.noise.objects import Evidence, Outlines, weigh
 
-LABELLED = ('train', 'valid')
 
-
-def find_parts(
-    root: Path, split: str | None, predictions: Predictions
-) -> dict[str, Path]:
-    """Return the folder of the part of the data root that each image is labelled in.
+def list_inputs(
+    predictions: Predictions,
+    masks: Path | Mapping[str, Path],
+    annotations: Path | None,
+    order: str,
+) -> list[tuple[str, Path, Outlines | None]]:
+    """Return each image, its labels as a mask, and the outlines of its objects.
 
     Args:
-        split: The part. Without it, what the predictions name; of folds, which come
-            from several parts, the one that has the image's label.
+        masks: Folder of the labels as masks, or the file of each by image id.
+        annotations: COCO JSON of the outlines, if they are known.
+        order: What lay on top when the masks were painted.
 
     Raises:
-        InputError: An image has no label there, or in two parts.
+        InputError: There is no image, or the JSON is damaged, or lacks one.
     """
-    named = split or predictions.origin.get('split')
-    if 'fold' in predictions.origin or 'folds' in predictions.origin:
-        named = split
-    names = (str(named),) if named else LABELLED
-    parts = {}
-    for image_id in predictions.image_ids:
-        found = [n for n in names if (root / n / 'mask' / mask_name(image_id)).exists()]
-        if len(found) != 1:
-            where = ' and '.join(str(root / n / 'mask') for n in found or names)
-            what = 'has a label in' if found else 'has no label in'
-            raise InputError(
-                repr(image_id), f'{what} {where}', 'check --data-root, --split'
-            )
-        parts[image_id] = root / found[0]
-    return parts
+    if not predictions.image_ids:
+        raise InputError(predictions.folder, 'holds no image', 'predict again')
+    outlines = read_outlines(annotations, predictions, order) if annotations else {}
+    return [
+        (
+            image_id,
+            masks / mask_name(image_id) if isinstance(masks, Path) else masks[image_id],
+            outlines.get(image_id),
+        )
+        for image_id in predictions.image_ids
+    ]
 
 
 def weigh_image(

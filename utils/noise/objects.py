@@ -20,12 +20,16 @@ class Shape:
     Attributes:
         bbox: Left, top, width and height, in pixels.
         pixels: How many they are.
-        rle: They themselves, as COCO's compressed run lengths.
+        rle: They themselves within the box, as COCO's compressed run lengths.
     """
 
     bbox: tuple[int, int, int, int]
     pixels: int
     rle: Mapping[str, Any]
+
+    def inside(self) -> np.ndarray:
+        """Return which pixels of the box are its own, (height, width) uint8."""
+        return coco_mask.decode(self.rle)
 
 
 @dataclass(frozen=True)
@@ -157,17 +161,30 @@ def number_objects(
     >>> numbers.tolist(), known
     ([[1, 0, 2], [1, 3, 0]], [(1, None), (1, None), (2, None)])
     """
+    if outlines is None:
+        return _number_regions(label_map, num_classes)
+    return _number_outlines(label_map, outlines)
+
+
+def _number_regions(
+    label_map: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, list[tuple[int, Any]]]:
     numbers = np.zeros(label_map.shape, np.int32)
     known: list[tuple[int, Any]] = []
-    if outlines is None:
-        for given in np.unique(label_map[label_map < num_classes]).tolist():
-            if given:
-                # In fours: the corner of one object may meet the next one's.
-                inside = (label_map == given).view(np.uint8)
-                count, parts = cv2.connectedComponents(inside, connectivity=4)
-                numbers += np.where(parts > 0, parts + len(known), 0)
-                known += [(given, None)] * (count - 1)
-        return numbers, known
+    for given in np.unique(label_map[label_map < num_classes]).tolist():
+        if given:
+            # In fours: the corner of one object may meet the next one's.
+            inside = (label_map == given).view(np.uint8)
+            count, parts = cv2.connectedComponents(inside, connectivity=4)
+            numbers += np.where(parts > 0, parts + len(known), 0)
+            known += [(given, None)] * (count - 1)
+    return numbers, known
+
+
+def _number_outlines(
+    label_map: np.ndarray, outlines: Outlines
+) -> tuple[np.ndarray, list[tuple[int, Any]]]:
+    numbers = np.zeros(label_map.shape, np.int32)
     rows = [
         {**row, 'category_id': number}
         for number, row in enumerate(outlines.annotations, start=1)
@@ -178,8 +195,10 @@ def number_objects(
         digits = {number: number >> 8 * byte & 255 for number in range(len(rows) + 1)}
         painted = paint(rows, height, width, digits, outlines.order)
         numbers += painted.astype(np.int32) << 8 * byte
-    for row in outlines.annotations:
-        known.append((outlines.labels[row['category_id']], row.get('id')))
+    known = [
+        (outlines.labels[row['category_id']], row.get('id'))
+        for row in outlines.annotations
+    ]
     # Where the mask says otherwise it was changed since: the mask counts.
     classes = np.array([IGNORE_INDEX] + [given for given, _ in known])
     numbers[classes[numbers] != label_map] = 0
@@ -228,7 +247,7 @@ def _objects(
         objects.append(
             LabelledObject(
                 given,
-                shape_of(inside, box, numbers.shape),
+                shape_of(inside, box),
                 support[number],
                 float((predicted[box][inside] == given).mean()),
                 annotation_id,
@@ -237,16 +256,14 @@ def _objects(
     return objects, renumbered[numbers]
 
 
-def shape_of(
-    inside: np.ndarray, box: tuple[slice, ...], size: tuple[int, ...]
-) -> Shape:
-    """Return a shape from its mask within ``box``, bool, in an image of ``size``."""
-    whole = np.zeros(size, np.uint8, order='F')
-    whole[box] = inside
-    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
+def shape_of(inside: np.ndarray, box: tuple[slice, ...]) -> Shape:
+    """Return a shape from its mask within ``box``, bool."""
+    filled = inside.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(filled)
     rows, columns = box
     bbox = (int(columns.start) + left, int(rows.start) + top, width, height)
-    return Shape(bbox, int(inside.sum()), coco_mask.encode(whole))
+    tight = np.asfortranarray(filled[top : top + height, left : left + width])
+    return Shape(bbox, int(inside.sum()), coco_mask.encode(tight))
 
 
 def _regions(
@@ -269,7 +286,7 @@ def _regions(
                 Region(
                     predicted_class,
                     int(ids[found.argmax()]),
-                    shape_of(inside, box, label_map.shape),
+                    shape_of(inside, box),
                     float(sure[box][inside].sum() / body),
                     _beside(inside, predicted_class, radius, places[box], objects),
                 )

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from pycocotools import mask as coco_mask
 
 from mmsegmentation.classes import IGNORE_INDEX, palette_of
 from mmsegmentation.files import read_image, read_mask
@@ -95,7 +94,7 @@ def _draw_panel(
         cover = np.where(ids[..., None] > 0, OPACITY, 0)
         shown = shown * (1 - cover) + colours[ids] * cover
     axes.imshow(shown.round().astype(np.uint8), interpolation='nearest')
-    inside = coco_mask.decode(finding.shape.rle)[box]
+    inside = _mask_of(finding)[box]
     framed = np.pad(inside, 1)
     steps = [np.arange(length) - 1 for length in framed.shape[::-1]]
     for colour, thickness in (('black', 2.2), ('white', 1.0)):
@@ -103,6 +102,13 @@ def _draw_panel(
     axes.set_xlim(-0.5, inside.shape[1] - 0.5)
     axes.set_ylim(inside.shape[0] - 0.5, -0.5)
     axes.set_axis_off()
+
+
+def _mask_of(finding: Finding) -> np.ndarray:
+    left, top, width, height = finding.bbox
+    mask = np.zeros(finding.size, np.uint8)
+    mask[top : top + height, left : left + width] = finding.shape.inside()
+    return mask
 
 
 def around(finding: Finding) -> tuple[slice, slice]:
