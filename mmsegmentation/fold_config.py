@@ -95,9 +95,13 @@ def _leaves(dataset: dict) -> Iterator[dict]:
         yield dataset
 
 
+def _prefix(leaf: dict) -> str:
+    # MMSegmentation's data sets may have None here.
+    return (leaf.get('data_prefix') or {}).get('img_path') or ''
+
+
 def _is_pseudo(leaf: dict) -> bool:
-    prefix = (leaf.get('data_prefix') or {}).get('img_path', '')
-    return Path(prefix).parts[:1] == (PSEUDO,)
+    return Path(_prefix(leaf)).parts[:1] == (PSEUDO,)
 
 
 def _image_folders(root: Path) -> list[Path]:
@@ -111,7 +115,7 @@ def _is_of(leaf: dict, root: Path, homes: list[Path], key: str) -> bool:
     Raises:
         InputError: Only some of them are.
     """
-    prefix = (leaf.get('data_prefix') or {}).get('img_path', '')
+    prefix = _prefix(leaf)
     if not (leaf.get('data_root') or prefix):
         return False
     folder = Path(leaf.get('data_root') or '', prefix).resolve()

@@ -134,6 +134,13 @@ def test_config__pseudo_labels_and_other_data_stay(root):
     ]
 
 
+def test_config__other_data_without_a_root_or_prefix_stay(root):
+    bare = [dict(type='Other'), dict(type='Other', data_prefix={'img_path': None})]
+    cfg = config(root, dict(type='ConcatDataset', datasets=[part(root), *bare]))
+    use_fold(cfg, 1, None)
+    assert cfg.train_dataloader.dataset.dataset.datasets[1:] == bare
+
+
 def test_config__both_parts_in_training_are_replaced_once(root):
     parts = [
         dict(type='RepeatDataset', times=2, dataset=part(root)),
