@@ -7,6 +7,7 @@ Every text from outside is escaped: by Jinja in the page, by ``embed`` in JSON, 
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -264,7 +265,20 @@ def _environment() -> Any:
     )
     environment.globals.update(embed=embed)
     environment.filters['format_number'] = lambda number: f'{number:,}'
+    environment.filters['breakable'] = breakable
     return environment
+
+
+def breakable(text: str) -> 'Markup':
+    """Return a text for HTML that a line may break after any ``/`` and ``_``.
+
+    >>> print(breakable('<a>/b_c'))
+    &lt;a&gt;/<wbr>b_<wbr>c
+    """
+    from markupsafe import Markup, escape
+
+    words = re.split('(?<=[/_])(?=.)', text, flags=re.DOTALL)
+    return Markup('<wbr>').join(escape(word) for word in words)
 
 
 @cache

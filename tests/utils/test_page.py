@@ -39,7 +39,7 @@ def write(tmp_path, monkeypatch):
     loader = ChoiceLoader([DictLoader({'test.html.j2': TEMPLATE}), environment.loader])
     monkeypatch.setattr(environment, 'loader', loader)
 
-    def call(name):
+    def call(name, pictures=60):
         out = tmp_path / 'out'
         size = write_photo(out / 't/p.jpg', np.zeros((300, 600, 3), np.uint8))
         ids = np.zeros((300, 600), np.uint8)
@@ -51,9 +51,9 @@ def write(tmp_path, monkeypatch):
                 'size': size,
                 'layers': {'mask': 't/m.png'} if number else {},
                 'classes': {'0': 0.5, str(1 + number % 2): number / 100},
-                'values': {'bright': number * 7 % 60, 'part': 'ab'[number // 30]},
+                'values': {'bright': number * 7 % 60, 'part': 'ab'[number // 30 % 2]},
             }
-            for number in range(60)
+            for number in range(pictures)
         ]
         classes = list(zip(('Ground', name, 'other'), class_colours(3), strict=True))
         gallery = Gallery(
@@ -175,6 +175,25 @@ def test_gallery__loads_as_one_scrolls_filters_and_sorts(write, open_page):
     assert names(page) == ['11']
     page.get_by_role('button', name='show all').click()
     assert len(names(page)) == 7
+
+
+def test_gallery__fills_a_screen_that_one_need_not_scroll(write, open_page):
+    page = open_page(write('a', 150), 390)
+    page.set_viewport_size({'width': 3840, 'height': 6000})
+    page.reload(wait_until='commit')
+    page.wait_for_selector('#all li:nth-child(150)', state='attached', timeout=20_000)
+
+
+def test_table__short_words_of_names_are_whole(write, open_page):
+    page = open_page(write('some_folder_of_a_long_name/convnext'), 761)
+    cells = page.locator('#numbers tbody td:first-child')
+    # In a table as narrow as can be: a short name in one line, a long one in words.
+    narrow = 'caption { display: none; } .table table { width: 1px; min-width: 0; }'
+    page.add_style_tag(content=narrow)
+    tall = cells.evaluate_all('all => all.map(e => e.offsetHeight)')
+    assert tall[0] == tall[2] < tall[1] < 3 * tall[0]
+    assert cells.nth(1).text_content().strip() == 'some_folder_of_a_long_name/convnext'
+    assert '/<wbr>convnext' in cells.nth(1).inner_html()
 
 
 def test_lightbox__steps_by_keys_and_closes_and_opacity_is_heard(write, open_page):

@@ -39,8 +39,8 @@
       this.chosen = this.items;
       this.names = null;
       this.buildControls(box.querySelector('.controls'));
-      new IntersectionObserver((seen) => seen[0].isIntersecting && this.addChunk(), { rootMargin: '800px' })
-        .observe(box.querySelector('.more'));
+      this.end = box.querySelector('.more');
+      this.observer = new IntersectionObserver((seen) => seen.at(-1).isIntersecting && this.addChunk(), { rootMargin: '800px' });
       this.update();
     }
 
@@ -138,6 +138,9 @@
       const from = this.list.children.length;
       const next = this.chosen.slice(from, from + CHUNK);
       this.list.append(...next.map((item, place) => this.entry(item, from + place)));
+      // It tells of changes alone: on a large screen the end may stay in sight.
+      this.observer.unobserve(this.end);
+      if (from + next.length < this.chosen.length) this.observer.observe(this.end);
     }
 
     entry(item, place) {
