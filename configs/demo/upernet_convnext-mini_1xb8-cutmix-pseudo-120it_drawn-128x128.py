@@ -2,12 +2,12 @@
 
 More training and more data at once: the gain is not that of the labels alone.
 
-Parent: upernet_convnext-mini_1xb8-cutmix-320it_drawn-128x128.py,
+Parent: upernet_convnext-mini_1xb8-cutmix-360it_drawn-128x128.py,
         trained on from its checkpoint; only the data and the schedule change.
 Run:    python tools/demo.py, which names the checkpoint (--cfg-options load_from=...)
 """
 
-_base_ = './upernet_convnext-mini_1xb8-cutmix-320it_drawn-128x128.py'
+_base_ = './upernet_convnext-mini_1xb8-cutmix-360it_drawn-128x128.py'
 
 train_dataloader = dict(
     dataset=dict(

@@ -22,8 +22,8 @@ test_dataloader = dict(num_workers=0, persistent_workers=False)
 train_cfg = dict(max_iters=4, val_interval=2)
 default_hooks = dict(checkpoint=dict(interval=2))
 """
-CONVNEXT = 'upernet_convnext-mini_1xb8-cutmix-320it_drawn-128x128.py'
-BEIT = 'upernet_beit-mini_1xb8-copypaste-320it_drawn-128x128.py'
+CONVNEXT = 'upernet_convnext-mini_1xb8-cutmix-360it_drawn-128x128.py'
+BEIT = 'upernet_beit-mini_1xb8-copypaste-360it_drawn-128x128.py'
 
 
 def draw(folder: Path, count: int, masks: bool) -> None:

@@ -25,8 +25,8 @@ from tools import test, train
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(mmseg.__file__).parent / '.mim'
 OURS = {
-    'beit': 'upernet_beit-mini_1xb8-copypaste-320it_drawn-128x128.py',
-    'convnext': 'upernet_convnext-mini_1xb8-cutmix-320it_drawn-128x128.py',
+    'beit': 'upernet_beit-mini_1xb8-copypaste-360it_drawn-128x128.py',
+    'convnext': 'upernet_convnext-mini_1xb8-cutmix-360it_drawn-128x128.py',
 }
 BASES = {
     'beit': 'beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py',

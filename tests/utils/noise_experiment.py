@@ -24,7 +24,7 @@ from mmsegmentation.files import read_json, write_json
 from mmsegmentation.predictions import open_predictions
 
 HOME = Path(__file__).resolve().parents[2]
-CONFIG = HOME / 'configs/demo/upernet_beit-mini_1xb8-copypaste-320it_drawn-128x128.py'
+CONFIG = HOME / 'configs/demo/upernet_beit-mini_1xb8-copypaste-360it_drawn-128x128.py'
 KINDS = ('relabelled', 'shifted', 'missing')
 PARTS = ('train', 'val')
 
