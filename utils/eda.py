@@ -16,9 +16,9 @@ from mmsegmentation.command import (
     Parser,
     print_some,
     run_command,
-    usable_cpus,
 )
 from mmsegmentation.files import refuse_existing, whole_folder, write_json
+from utils.parallel import Workers, add_worker_options
 
 MARKER = 'eda.json'
 
@@ -37,7 +37,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='folder of the JSON files that ROOT was made of: for overlaps',
     )
     add('--thumbnail', type=int, default=256, help='longest side, in pixels')
-    add('--jobs', type=int, default=usable_cpus(), help='cores')
+    add_worker_options(parser)
     add('--overwrite', action='store_true', help='replace D')
     return parser.parse_args(argv)
 
@@ -51,7 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as out:
         found = study(
-            args.root, out, raw=args.raw, jobs=args.jobs, longest=args.thumbnail
+            args.root,
+            out,
+            raw=args.raw,
+            workers=Workers.of(args),
+            longest=args.thumbnail,
         )
         described = found.describe()
         write_tables(found, described, out)
@@ -80,8 +84,6 @@ def check_args(args: argparse.Namespace) -> None:
             raise InputError(
                 args.out, f'would replace {source}', 'choose another --out'
             )
-    if args.jobs < 1:
-        raise InputError('--jobs', f'is {args.jobs}', 'give at least 1')
     if not 32 <= args.thumbnail <= 1024:
         raise InputError(
             '--thumbnail', f'{args.thumbnail} is not in [32, 1024]', 'change it'

@@ -20,12 +20,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
+from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
 from mmsegmentation.parts import check_unseen, locate, mask_of, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.class_table import read_table
-from utils.prepare_data import in_parallel
+from utils.parallel import ALONE, Workers, add_worker_options
 from utils.pseudo_label import check_classes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def rank_label_noise(
     annotations: Path | None = None,
     order: str = 'area',
     min_score: float = MIN_SCORE,
-    jobs: int = 1,
+    workers: Workers = ALONE,
 ) -> 'Ranking':
     """Return the labels that the predictions contradict, the most doubtful first.
 
@@ -55,7 +55,7 @@ def rank_label_noise(
             ids of the objects; without it, a connected region of a class is an object.
         order: What lay on top when they were painted, ``area`` or ``points``.
         min_score: Findings below are left out, in [0, 1].
-        jobs: Processes.
+        workers: Who does the work.
 
     Raises:
         InputError: A file is missing or damaged, sizes differ, a class id is unknown,
@@ -66,7 +66,7 @@ def rank_label_noise(
 
     inputs = list_inputs(predictions, masks, annotations, order)
     weigh = partial(weigh_image, predictions)
-    evidence = in_parallel(weigh, inputs, jobs, 'labels')
+    evidence = workers.map(weigh, inputs, 'labels')
     origin: dict[str, Any] = {
         'predictions': str(predictions.folder),
         'predictions_sha256': sha256_of(predictions.folder / MARKER),
@@ -105,7 +105,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='S',
         help='least score listed, in [0, 1]',
     )
-    add('--jobs', type=int, default=usable_cpus(), help='processes')
+    add_worker_options(parser)
     add('--overwrite', action='store_true', help='replace --out')
     return parser.parse_args(argv)
 
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         annotations=args.json,
         order=order,
         min_score=args.min_score,
-        jobs=args.jobs,
+        workers=Workers.of(args),
     )
     from utils.noise.export import write_coco, write_tables
     from utils.noise.sheet import draw_sheet
@@ -152,9 +152,8 @@ def check_numbers(args: argparse.Namespace) -> None:
     Raises:
         InputError: One is.
     """
-    for option, most in (('top', MOST_DRAWN), ('jobs', 1024)):
-        if not 1 <= (value := getattr(args, option)) <= most:
-            raise InputError(f'--{option}', f'is {value}', f'give 1 to {most}')
+    if not 1 <= args.top <= MOST_DRAWN:
+        raise InputError('--top', f'is {args.top}', f'give 1 to {MOST_DRAWN}')
     if not 0 <= args.min_score <= 1:
         raise InputError(
             '--min-score', f'{args.min_score} is not in [0, 1]', 'change it'

@@ -3,7 +3,7 @@
 import hashlib
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,7 @@ from mmsegmentation.command import (
     InputError,
     Parser,
     print_some,
-    progress,
     run_command,
-    usable_cpus,
 )
 from mmsegmentation.files import (
     link_or_copy,
@@ -31,6 +29,7 @@ from mmsegmentation.files import (
     write_mask,
 )
 from utils.coco import Findings, Part, read_part
+from utils.parallel import Workers, add_worker_options
 from utils.rasterise import ORDERS, paint
 
 MARKER = 'dataset.json'
@@ -51,7 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
         default='refuse',
         help='test images that are also training or validation images',
     )
-    add('--jobs', type=int, default=usable_cpus(), help='processes')
+    add_worker_options(parser)
     add(
         '--overwrite',
         action='store_true',
@@ -69,8 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(
                 source, f'lies in {args.out} and would be replaced', 'move it elsewhere'
             )
-    if args.jobs < 1:
-        raise InputError('--jobs', f'is {args.jobs}', 'give at least 1')
     classes = read_classes(args.classes) if args.classes else list(CLASSES)
     found = Findings()
     parts = read_parts(args.raw, classes, not args.classes, found)
@@ -129,12 +126,12 @@ def read_parts(
 def check_images(args: Namespace, parts: Sequence[Part], found: Findings) -> None:
     """Decode every image, and add what is wrong with them to ``found``."""
     todo = [(part, row) for part in parts for row in part.images]
-    jobs = [
+    tasks = [
         (args.raw, row['file_name'], row['width'], row['height']) for _, row in todo
     ]
     seen: dict[str, list[tuple[str, str]]] = {}
     outside: dict[str, list[str]] = {}
-    results = in_parallel(check_image, jobs, args.jobs, 'check')
+    results = Workers.of(args).map(check_image, tasks, 'check')
     for (part, row), (problem, content) in zip(todo, results, strict=True):
         if problem == LEADS_OUT:
             folder = (args.raw / row['file_name']).parent
@@ -204,7 +201,7 @@ def write_parts(
 ) -> dict[str, Counter]:
     """Link images and paint masks; return pixels per class id by part."""
     todo = [(part, row) for part in parts for row in part.images]
-    jobs = [
+    tasks = [
         (
             (args.raw / row['file_name']).resolve(),
             root / part.name,
@@ -217,7 +214,7 @@ def write_parts(
         for part, row in todo
     ]
     counts: dict[str, Counter] = {part.name: Counter() for part in parts}
-    results = in_parallel(write_image, jobs, args.jobs, 'paint')
+    results = Workers.of(args).map(write_image, tasks, 'paint')
     for (part, _), pixels in zip(todo, results, strict=True):
         counts[part.name].update(pixels)
     return counts
@@ -274,17 +271,6 @@ def describe(
         'parts': described,
         'problems': found.warnings,
     }
-
-
-def in_parallel(
-    function: Callable, jobs: Sequence[tuple], processes: int, name: str
-) -> Iterable[Any]:
-    """Return ``function(*job)`` of every job, in order, under a progress bar."""
-    from joblib import Parallel, delayed
-
-    run = Parallel(n_jobs=min(processes, len(jobs)) or 1, return_as='generator')
-    results = run(delayed(function)(*job) for job in jobs)
-    return progress(results, name, total=len(jobs))
 
 
 if __name__ == '__main__':

@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
+from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, whole_folder, write_json
 from utils.error_page.curves import find_log, read_curves
 from utils.error_page.errors import FARTHEST
 from utils.error_page.sources import Sources, open_sources
+from utils.parallel import Workers, add_worker_options
 
 if TYPE_CHECKING:
     from utils.error_page.summary import Summary
@@ -52,7 +53,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add('--label-noise', type=int, default=0, metavar='N', help=text)
     add('--size', type=int, default=320, help='longest side of a thumbnail, in pixels')
-    add('--jobs', type=int, default=usable_cpus(), help='processes')
+    add_worker_options(parser)
     add('--overwrite', action='store_true', help='replace an earlier report')
     return parser.parse_args(argv)
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.label_noise:
             from utils.error_page.noise import rank_labels
 
-            noise = rank_labels(sources, folder, args.label_noise, args.jobs)
+            noise = rank_labels(sources, folder, args.label_noise, Workers.of(args))
         content = write_report(folder, sources, summary, curves, noise)
     for model in content['models']:
         if 'mIoU' in model:
@@ -95,7 +96,6 @@ def check_args(args: argparse.Namespace) -> None:
         ('boundary', 1, FARTHEST),
         ('label-noise', 0, 10_000),
         ('size', 16, 4096),
-        ('jobs', 1, 1024),
     ):
         if not least <= (value := getattr(args, name.replace('-', '_'))) <= most:
             raise InputError(f'--{name}', f'is {value}', f'give {least} to {most}')
@@ -125,7 +125,7 @@ def measure(sources: Sources, folder: Path, args: argparse.Namespace) -> 'Summar
     from utils.error_page.page import PICTURES
     from utils.error_page.summary import Model, Summary
 
-    images = list(measure_all(sources, folder / PICTURES, args.jobs, args.size))
+    images = list(measure_all(sources, folder / PICTURES, Workers.of(args), args.size))
     count = len(sources.classes)
     models = [Model(name, images, n, count) for n, name in enumerate(sources.models)]
     return Summary(sources.classes, images, models, args.boundary)

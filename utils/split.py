@@ -19,7 +19,6 @@ from mmsegmentation.command import (
     Parser,
     print_some,
     run_command,
-    usable_cpus,
 )
 from mmsegmentation.files import refuse_existing, whole_folder
 from mmsegmentation.folds import MARKER, write_folds
@@ -29,6 +28,7 @@ from utils.folds.groups import folder_of, join_groups, read_groups, same_label
 from utils.folds.labelled import count_pixels, list_labelled
 from utils.folds.report import balance_table, describe_balance
 from utils.folds.search import Groups, search_folds
+from utils.parallel import Workers, add_worker_options
 
 GROUPINGS = 'content', 'folder', 'nothing'
 
@@ -53,7 +53,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'folder, or nothing',
     )
     add('--groups', type=Path, metavar='CSV', help='more groups: image_id,group a line')
-    add('--jobs', type=int, default=usable_cpus(), help='processes')
+    add_worker_options(parser)
     add('--overwrite', action='store_true', help='replace --out')
     return parser.parse_args(argv)
 
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     classes = read_table(args.root).classes
     images = list_labelled(args.root, args.parts)
     by_content = 'content' in args.group_by
-    pixels, looks = count_pixels(args.root, images, len(classes), by_content, args.jobs)
+    workers = Workers.of(args)
+    pixels, looks = count_pixels(args.root, images, len(classes), by_content, workers)
     groups = group_images(args, images, looks)
     check_groups(groups, args.folds)
     grouped = sum_groups(pixels, groups)
@@ -94,8 +95,6 @@ def check_arguments(args: argparse.Namespace, out: Path) -> None:
         raise InputError('--folds', f'is {args.folds}', 'give 2 or more')
     if args.seed < 0:
         raise InputError('--seed', f'is {args.seed}', 'give 0 or more')
-    if args.jobs < 1:
-        raise InputError('--jobs', f'is {args.jobs}', 'give at least 1')
     if 'nothing' in args.group_by and len(args.group_by) > 1:
         raise InputError('--group-by', 'nothing comes alone', 'leave it out')
     refuse_existing(out, args.overwrite)

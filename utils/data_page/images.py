@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unicodedata import category
 
 import numpy as np
 
 from mmsegmentation.classes import IGNORE_INDEX
-from mmsegmentation.command import InputError, progress
+from mmsegmentation.command import InputError
 from mmsegmentation.files import list_images, mask_name, read_image, read_mask
 from utils.duplicates import Look, look_at
 from utils.page import mask_colours, write_overlay, write_photo
+from utils.parallel import Workers
 
 # Cells of a position map, along each side.
 CELLS = 32
@@ -166,17 +167,12 @@ def list_problem(part: str, what: str, names: Sequence[str]) -> list[str]:
     return [f'{part}: {len(names)} {what}, first: {names[0]}'] if names else []
 
 
-def measure_all(tasks: Sequence[Task], jobs: int) -> Iterator[ImageFacts | str]:
-    """Measure every image, in order, on ``jobs`` cores; a text is what was wrong."""
-    from joblib import Parallel, delayed
-
+def measure_all(tasks: Sequence[Task], workers: Workers) -> Iterator[ImageFacts | str]:
+    """Measure every image, in order; a text is what was wrong."""
     # Threads: nearly all is decoding, scaling and counting, which let go of the
     # interpreter. Processes took a third longer for 471 images on two cores.
-    run = Parallel(
-        n_jobs=max(1, min(jobs, len(tasks))), prefer='threads', return_as='generator'
-    )
-    results = run(delayed(measure)(task) for task in tasks)
-    yield from progress(results, 'measure', total=len(tasks))
+    in_threads = replace(workers, threads=True)
+    yield from in_threads.map(measure, [(task,) for task in tasks], 'measure')
 
 
 def measure(task: Task) -> ImageFacts | str:

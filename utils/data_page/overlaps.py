@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mmsegmentation.command import InputError, progress
+from mmsegmentation.command import InputError
 from mmsegmentation.files import mask_name, read_mask, sha256_of
 from utils.coco import Findings, Part, read_part
+from utils.parallel import Workers
 from utils.rasterise import ORDERS, paint, to_rle
 
 
@@ -81,22 +82,21 @@ def open_sources(
 
 
 def compare_orders(
-    part: Part, root: Path, order: str, num_classes: int, jobs: int
+    part: Part, root: Path, order: str, num_classes: int, workers: Workers
 ) -> SourceFacts:
     """Paint each mask of a part in both orders, and count what changes.
 
     Args:
         root: The data root, whose masks must be what ``order`` paints.
         order: The order of its ``dataset.json``.
-        jobs: Processes.
+        workers: Who does the work.
     """
     other = next(name for name in ORDERS if name != order)
-    results = _compare_all(part, root, (order, other), num_classes, jobs)
+    results = _compare_all(part, root, (order, other), num_classes, workers)
     images_changed = overlapping = 0
     pairs = np.zeros((num_classes, num_classes), np.int64)
     differing = []
-    seen = progress(results, f'orders, {part.name}', total=len(part.images))
-    for row, (counts, covered, same) in zip(part.images, seen, strict=True):
+    for row, (counts, covered, same) in zip(part.images, results, strict=True):
         pairs += counts
         overlapping += covered
         images_changed += int(counts.sum() > np.trace(counts))
@@ -116,13 +116,10 @@ def compare_orders(
 
 
 def _compare_all(
-    part: Part, root: Path, orders: Sequence[str], num_classes: int, jobs: int
+    part: Part, root: Path, orders: Sequence[str], num_classes: int, workers: Workers
 ) -> Iterator[tuple[np.ndarray, int, bool]]:
-    from joblib import Parallel, delayed
-
-    run = Parallel(n_jobs=max(1, min(jobs, len(part.images))), return_as='generator')
-    return run(
-        delayed(_compare)(
+    tasks = [
+        (
             row,
             part.annotations[row['id']],
             part.labels,
@@ -131,7 +128,8 @@ def _compare_all(
             num_classes,
         )
         for row in part.images
-    )
+    ]
+    return workers.map(_compare, tasks, f'orders, {part.name}')
 
 
 def _compare(

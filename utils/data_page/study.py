@@ -27,6 +27,7 @@ from utils.data_page.statistics import (
     use_annotations,
 )
 from utils.duplicates import MAX_DISTANCE, MIN_CORRELATION
+from utils.parallel import Workers
 from utils.rasterise import ORDERS
 
 PARTS = ('train', 'valid', 'test', 'pseudo')
@@ -126,12 +127,14 @@ def open_root(root: Path) -> tuple[list[str], list[str], dict[str, Any]]:
     return parts, classes, dataset
 
 
-def study(root: Path, out: Path, *, raw: Path | None, jobs: int, longest: int) -> Study:
+def study(
+    root: Path, out: Path, *, raw: Path | None, workers: Workers, longest: int
+) -> Study:
     """Look at a data root, and write thumbnails into ``out``.
 
     Args:
         raw: Folder of the JSON files that it was made of, for overlaps and vertices.
-        jobs: Cores.
+        workers: Who does the work.
         longest: Longest side of a thumbnail, in pixels.
 
     Raises:
@@ -146,7 +149,7 @@ def study(root: Path, out: Path, *, raw: Path | None, jobs: int, longest: int) -
     found = Study(root, classes, dataset)
     found.parts = {name: PartStatistics(name, len(classes)) for name in names}
     found.problems = [*_told(dataset), *problems]
-    for facts in measure_all(tasks, jobs):
+    for facts in measure_all(tasks, workers):
         _take(found, facts)
     if not found.images:
         # The last problem is that of the last image, and says what to do.
@@ -159,7 +162,7 @@ def study(root: Path, out: Path, *, raw: Path | None, jobs: int, longest: int) -
     if sources:
         order = dataset.get('order', 'area')
         by_part = {
-            part.name: compare_orders(part, root, order, len(classes), jobs)
+            part.name: compare_orders(part, root, order, len(classes), workers)
             for part in sources
         }
         found.sources = join_sources(by_part)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmsegmentation.classes import IGNORE_INDEX
-from mmsegmentation.command import InputError, progress
+from mmsegmentation.command import InputError
 from mmsegmentation.files import read_image, read_mask
 from mmsegmentation.predictions import Predictions
 from mmsegmentation.scores import confusion_matrix
@@ -23,6 +23,7 @@ from utils.error_page.errors import (
 )
 from utils.error_page.sources import Sources
 from utils.page import mask_colours, write_overlay, write_photo
+from utils.parallel import Workers
 
 # RGBA by kind of error; right pixels are clear. Blue, orange and purple can be told
 # apart without red and green.
@@ -83,7 +84,7 @@ class Measured:
 
 
 def measure_all(
-    sources: Sources, pictures: Path, jobs: int, longest: int
+    sources: Sources, pictures: Path, workers: Workers, longest: int
 ) -> Iterator[Measured]:
     """Measure every image and draw its thumbnails, in order.
 
@@ -91,19 +92,15 @@ def measure_all(
         pictures: Folder of the thumbnails: ``photo/<number>.jpg``,
             ``truth/<number>.png``, and by number of the model ``predicted0/…`` and
             ``errors0/…``. Numbers, so that no name of an image meets a browser.
-        jobs: Processes.
+        workers: Who does the work.
         longest: Longest side of a thumbnail, in pixels.
     """
-    from joblib import Parallel, delayed
-
     # Without the list of images, which would travel with each of them.
     members = [
         Predictions(m.folder, m.classes, (), {}) for m in sources.models.values()
     ]
-    count = len(sources.image_ids)
-    run = Parallel(n_jobs=min(jobs, count), return_as='generator')
-    results = run(
-        delayed(measure)(
+    tasks = [
+        (
             image_id,
             sources.photos[image_id],
             sources.masks.get(image_id),
@@ -111,8 +108,8 @@ def measure_all(
             Pictures(pictures, number, longest),
         )
         for number, image_id in enumerate(sources.image_ids)
-    )
-    yield from progress(results, 'measure', total=count)
+    ]
+    yield from workers.map(measure, tasks, 'measure')
 
 
 @dataclass(frozen=True)

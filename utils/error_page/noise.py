@@ -18,6 +18,7 @@ from utils.error_page.page import PICTURES
 from utils.error_page.sources import Sources
 from utils.label_noise import rank_label_noise
 from utils.page import Gallery, class_colours, mask_colours, write_overlay, write_photo
+from utils.parallel import Workers
 
 if TYPE_CHECKING:
     from utils.noise.ranking import Finding, Ranking
@@ -31,13 +32,13 @@ FILES = {
 
 
 def rank_labels(
-    sources: Sources, folder: Path, shown: int, jobs: int
+    sources: Sources, folder: Path, shown: int, workers: Workers
 ) -> dict[str, Any]:
     """Rank the labels by the first model; write lists and pictures below ``folder``.
 
     Args:
         shown: How many findings become pictures.
-        jobs: Processes.
+        workers: Who does the work.
 
     Returns:
         ``said``, ``files`` (path and what it is) and ``gallery``.
@@ -51,7 +52,7 @@ def rank_labels(
     name, member = _first_model(sources)
     order = read_table(sources.root).order
     masks = {image_id: sources.masks[image_id] for image_id in member.image_ids}
-    ranking = rank_label_noise(member, masks, order=order, jobs=jobs)
+    ranking = rank_label_noise(member, masks, order=order, workers=workers)
     place = folder / FOLDER
     place.mkdir()
     write_tables(place, ranking)

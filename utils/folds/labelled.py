@@ -14,7 +14,7 @@ from mmsegmentation.files import (
     read_mask,
 )
 from utils.duplicates import Look, look_at
-from utils.prepare_data import in_parallel
+from utils.parallel import Workers
 
 LABELLED = 'train', 'valid'
 
@@ -84,7 +84,7 @@ def count_pixels(
     images: Sequence[tuple[str, str]],
     num_classes: int,
     by_content: bool,
-    processes: int,
+    workers: Workers,
 ) -> tuple[np.ndarray, list[Look]]:
     """Return pixels by image and class, and what photographs are recognised by.
 
@@ -98,8 +98,8 @@ def count_pixels(
         InputError: A file is missing or damaged, a mask has an id outside the class
             table, or no pixel at all is labelled.
     """
-    jobs = [(root / part, i, num_classes, by_content) for part, i in images]
-    rows = list(in_parallel(_read_one, jobs, processes, 'read'))
+    tasks = [(root / part, i, num_classes, by_content) for part, i in images]
+    rows = list(workers.map(_read_one, tasks, 'read'))
     pixels = np.stack([counts for counts, _ in rows])
     if not pixels.any():
         raise InputError(root, 'no pixel is labelled', 'check its masks')
