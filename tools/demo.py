@@ -37,7 +37,7 @@ HOME = Path(__file__).resolve().parents[1]
 MARKER = 'demo.json'
 # Title, and the mixing that goes with each model.
 MODELS = {'convnext': ('ConvNeXt', 'cutmix'), 'beit': ('BEiT', 'copypaste')}
-SCHEDULES = {'first': '360it', 'second': 'pseudo-120it'}
+SCHEDULES = {'first': '360it', 'second': 'pseudo-90it'}
 LAST_LINES = 12
 
 

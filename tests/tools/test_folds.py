@@ -20,7 +20,7 @@ from tools import test, train
 from utils.join import main as join
 from utils.split import main as split
 
-PSEUDO = 'upernet_convnext-mini_1xb8-cutmix-pseudo-120it_drawn-128x128.py'
+PSEUDO = 'upernet_convnext-mini_1xb8-cutmix-pseudo-90it_drawn-128x128.py'
 FOLDS = 3
 
 
