@@ -22,14 +22,13 @@ from mmsegmentation.files import (
     list_images,
     mask_name,
     read_image,
-    read_mask,
     refuse_existing,
     sha256_of,
     whole_folder,
     write_json,
 )
-from mmsegmentation.predictions import MARKER, open_predictions
 from mmsegmentation.scores import confusion_matrix, score_table, summarise
+from utils.mask_folder import MaskFolder, open_masks
 from utils.submission_csv import (
     DOWN_SAMPLERS,
     SIZE,
@@ -127,51 +126,6 @@ def run_write(args: argparse.Namespace) -> None:
     print(f'{count} rows written to {args.out} (down-sampler {args.down_sampler})')
 
 
-def open_masks(
-    folder: Path, num_classes: int
-) -> tuple[list[str], Callable[[str], np.ndarray]]:
-    """Return the image ids of a folder of masks, and what reads one of them.
-
-    A prediction folder names its images; in a plain folder the id is the mask's own
-    path with ``.jpg``.
-    """
-    if (folder / MARKER).is_file():
-        predictions = open_predictions(folder)
-        return list(predictions.image_ids), predictions.mask
-    if (folder / 'masks').is_dir():
-        raise InputError(
-            folder,
-            f'has masks/ but no {MARKER}',
-            'predict again, or name its masks/',
-        )
-    names = [name for name in list_images(folder) if name.endswith('.png')]
-    if not names:
-        raise InputError(folder, 'holds no PNG mask', 'check the path')
-    return [f'{name[:-4]}.jpg' for name in names], _MaskFolder(folder, num_classes)
-
-
-class _MaskFolder:
-    """Reads masks of a plain folder by image id, refusing ids of no class."""
-
-    def __init__(self, folder: Path, num_classes: int, *, ignore: bool = False) -> None:
-        self.folder = folder
-        self.allowed = np.arange(256) < num_classes
-        self.allowed[255] = ignore
-
-    def __call__(self, image_id: str) -> np.ndarray:
-        path = self.folder / mask_name(image_id)
-        label_map = read_mask(path)
-        if not self.allowed[label_map].all():
-            other = label_map[~self.allowed[label_map]][0]
-            raise InputError(
-                path,
-                f'holds class id {other}, but there are only '
-                f'{np.flatnonzero(self.allowed)[-1] + 1} classes',
-                'repair the mask, or pass --num-classes',
-            )
-        return label_map
-
-
 def match_ids(
     held: Iterable[str], wanted: Sequence[str], source: Path, listing: Path
 ) -> list[str]:
@@ -226,7 +180,7 @@ def run_check(args: argparse.Namespace) -> None:
 
 
 def run_score(args: argparse.Namespace) -> None:
-    read = _MaskFolder(args.masks, args.num_classes, ignore=True)
+    read = MaskFolder(args.masks, args.num_classes, ignore=True)
     left = {name for name in list_images(args.masks) if name.endswith('.png')}
     confusions = {}
     rows = read_rows(args.csv, args.size, args.num_classes)

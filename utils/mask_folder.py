@@ -1,0 +1,84 @@
+"""Masks by image id, from a prediction folder or a plain folder of PNG files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mmsegmentation.command import InputError
+from mmsegmentation.files import list_images, mask_name, read_mask
+from mmsegmentation.predictions import MARKER, open_predictions
+
+
+def open_masks(
+    folder: Path, num_classes: int, option: str = '--num-classes'
+) -> tuple[list[str], Callable[[str], np.ndarray]]:
+    """Return the image ids of a folder of masks, and what reads one of them.
+
+    A prediction folder names its images; in a plain folder the id is the mask's own
+    path with ``.jpg``.
+
+    Args:
+        num_classes: Ids in a plain folder are below it.
+        option: What the command's user sets it by.
+
+    Raises:
+        InputError: There is no mask, or the folder is a prediction folder in part.
+    """
+    if (folder / MARKER).is_file():
+        predictions = open_predictions(folder)
+        return list(predictions.image_ids), predictions.mask
+    if (folder / 'masks').is_dir():
+        raise InputError(
+            folder,
+            f'has masks/ but no {MARKER}',
+            'predict again, or name its masks/',
+        )
+    names = [name for name in list_images(folder) if name.endswith('.png')]
+    if not names:
+        raise InputError(folder, 'holds no PNG mask', 'check the path')
+    read = MaskFolder(folder, num_classes, option=option)
+    return [f'{name[:-4]}.jpg' for name in names], read
+
+
+class MaskFolder:
+    """Reads masks of a plain folder by image id, refusing ids of no class.
+
+    Args:
+        folder: Where they stand.
+        num_classes: Ids are below it.
+        ignore: 255 is an id too.
+        option: What the command's user sets the number of classes by.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        num_classes: int,
+        *,
+        ignore: bool = False,
+        option: str = '--num-classes',
+    ) -> None:
+        self.folder = folder
+        self.num_classes = num_classes
+        self.option = option
+        self.allowed = np.arange(256) < num_classes
+        self.allowed[255] = ignore
+
+    def __call__(self, image_id: str) -> np.ndarray:
+        """Return class ids, (H, W) uint8.
+
+        Raises:
+            InputError: The mask is missing, unreadable, or has an unknown id.
+        """
+        path = self.folder / mask_name(image_id)
+        label_map = read_mask(path)
+        if not self.allowed[label_map].all():
+            other = label_map[~self.allowed[label_map]][0]
+            raise InputError(
+                path,
+                f'holds class id {other}, but there are only '
+                f'{self.num_classes} classes',
+                f'repair the mask, or pass {self.option}',
+            )
+        return label_map
