@@ -71,6 +71,31 @@ class Predictions:
         path = self.folder / 'confidence' / mask_name(image_id)
         return read_mask(path)
 
+    def probs(self, image_id: str) -> np.ndarray | None:
+        """Return 255 x the probability of each class, (classes, h, w) uint8, if kept.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        path = (self.folder / 'probs' / mask_name(image_id)).with_suffix('.npy')
+        if not path.is_file():
+            return None
+        try:
+            probs = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                path, f'not readable ({error})', 'predict it again'
+            ) from None
+        count = len(self.classes)
+        if probs.dtype != np.uint8 or probs.ndim != 3 or len(probs) != count:
+            raise InputError(
+                path,
+                f'is {probs.dtype} of shape {probs.shape}, not uint8 of {count} '
+                'classes',
+                'predict it again',
+            )
+        return probs
+
     def metrics(self) -> dict | None:
         """Return the scores of ``metrics.json``, or None where there are none."""
         path = self.folder / 'metrics.json'

@@ -68,31 +68,8 @@ def weigh_image(
             f'holds class id {outside.max()}, but there are only {count} classes',
             'check --data-root',
         )
-    probs = read_probs(predictions, image_id)
+    probs = predictions.probs(image_id)
     return weigh(image_id, label_map, predicted, confidence, count, outlines, probs)
-
-
-def read_probs(predictions: Predictions, image_id: str) -> np.ndarray | None:
-    """Return 255 x the probability of each class, (classes, h, w) uint8, if kept.
-
-    Raises:
-        InputError: The file is damaged.
-    """
-    path = (predictions.folder / 'probs' / mask_name(image_id)).with_suffix('.npy')
-    if not path.is_file():
-        return None
-    try:
-        probs = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(path, f'not readable ({error})', 'predict it again') from None
-    classes = len(predictions.classes)
-    if probs.dtype != np.uint8 or probs.ndim != 3 or len(probs) != classes:
-        raise InputError(
-            path,
-            f'is {probs.dtype} of shape {probs.shape}, not uint8 of {classes} classes',
-            'predict it again',
-        )
-    return probs
 
 
 def read_outlines(
