@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import mask_name, read_mask
