@@ -1,17 +1,17 @@
-"""The small ConvNeXt in a third of the iterations: what do folds of it say together?
+"""The small ConvNeXt in a quarter of the iterations: what do folds of it say together?
 
 Parent: upernet_convnext-atto_1xb8-copypaste-4000it_recycle-128x128.py, shortened.
 Run:    python tools/train.py \
-            configs/small/upernet_convnext-atto_1xb8-copypaste-1200it_recycle-128x128.py \
+            configs/small/upernet_convnext-atto_1xb8-copypaste-1000it_recycle-128x128.py \
             --fold 0
 Result: docs/results.md
 """
 
 _base_ = './upernet_convnext-atto_1xb8-copypaste-4000it_recycle-128x128.py'
 
-max_iters = 1200
+max_iters = 1000
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=max_iters, eta_min=0),
 ]
-train_cfg = dict(max_iters=max_iters, val_interval=400)
+train_cfg = dict(max_iters=max_iters, val_interval=500)
