@@ -7,62 +7,86 @@ from mmengine.registry import FUNCTIONS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import get_worker_info
+
+from mmsegmentation.datasets.shared_room import SharedRoom, room_for
 
 
 @FUNCTIONS.register_module()
 def stacked_collate(batch: Sequence[dict]) -> Any:
-    """Return a batch whose images are one tensor, and whose labels travel as one.
+    """Return a batch whose images are one tensor, and which travels in warm memory.
 
-    Each tensor that leaves a worker costs it, and the training process, a file of
-    shared memory. Here a batch has two. Images of different sizes come as MMEngine's
-    ``pseudo_collate`` gives them.
+    Each tensor that leaves a worker costs it and the training process a new file of
+    shared memory, whose pages are made one by one: for small images more than all the
+    rest. Here images and labels lie in one piece of shared memory that the worker uses
+    again once the batch is gone. Batches of other than bytes, or of images of different
+    sizes, come as MMEngine's ``pseudo_collate`` gives them.
 
     Args:
-        batch: Samples as ``PackSegInputs`` packs them.
+        batch: Samples as ``PackSegInputs`` packs them, those of ``FastPackSegInputs``
+            in bytes.
 
     Returns:
-        ``inputs``, (N, 3, H, W), and ``data_samples``, a list; what MMSegmentation's
-        data preprocessor takes, like ours.
+        ``inputs``, (N, 3, H, W) uint8, and ``data_samples``, a list; what
+        MMSegmentation's data preprocessor takes, like ours.
     """
-    collated = pseudo_collate(batch)
-    if not isinstance(collated, dict) or collated.keys() != {'inputs', 'data_samples'}:
-        return collated
-    inputs = collated['inputs']
-    if all(isinstance(image, Tensor) for image in inputs) and _alike(inputs):
-        collated['inputs'] = default_collate(inputs)
-    collated['data_samples'] = _Samples(collated['data_samples'])
-    return collated
+    if not all(_is_plain(sample) for sample in batch):
+        return pseudo_collate(batch)
+    images = [sample['inputs'] for sample in batch]
+    labels = [sample['data_samples'].gt_sem_seg.data for sample in batch]
+    if not (_alike(images) and _alike(labels)):
+        return pseudo_collate(batch)
+    metainfos = [sample['data_samples'].metainfo for sample in batch]
+    shapes = [(len(batch), *tensors[0].shape) for tensors in (images, labels)]
+    if get_worker_info() is None:
+        stacked = torch.stack(images), torch.stack(labels)
+        return _batch_of(*stacked, metainfos)
+    room = room_for(shapes)
+    for place, tensors in zip(room.tensors(shapes), (images, labels), strict=True):
+        torch.stack(tensors, out=place)
+    return _Parcel(room, shapes, metainfos)
 
 
-class _Samples(list):
-    """Samples that a pickle holds as one tensor of labels and their metadata."""
+class _Parcel:
+    """A batch on its way to the training process, where it is a dictionary."""
+
+    def __init__(
+        self, room: SharedRoom, shapes: list[tuple], metainfos: list[dict]
+    ) -> None:
+        self.content = room, shapes, metainfos
 
     def __reduce__(self) -> tuple:
-        if not all(_has_labels_alone(sample) for sample in self):
-            return list, (list(self),)
-        labels = [sample.gt_sem_seg.data for sample in self]
-        if not _alike(labels):
-            return list, (list(self),)
-        return _samples_of, (torch.stack(labels), [s.metainfo for s in self])
-
-    def __reduce_ex__(self, protocol: Any) -> tuple:
-        return self.__reduce__()
+        return _unpack, self.content
 
 
-def _has_labels_alone(sample: Any) -> bool:
-    if type(sample) is not SegDataSample or sample.keys() != ['gt_sem_seg']:
+def _unpack(
+    room: SharedRoom, shapes: list[tuple], metainfos: list[dict]
+) -> dict[str, Any]:
+    return _batch_of(*room.lend(shapes), metainfos)
+
+
+def _is_plain(sample: Any) -> bool:
+    if not isinstance(sample, dict) or sample.keys() != {'inputs', 'data_samples'}:
         return False
-    labels = sample.gt_sem_seg
-    return labels.keys() == ['data'] and not labels.metainfo_keys()
+    packed = sample['data_samples']
+    if type(packed) is not SegDataSample or packed.keys() != ['gt_sem_seg']:
+        return False
+    labels = packed.gt_sem_seg
+    if labels.keys() != ['data'] or labels.metainfo_keys():
+        return False
+    return all(
+        isinstance(t, Tensor) and t.dtype == torch.uint8
+        for t in (sample['inputs'], labels.data)
+    )
 
 
 def _alike(tensors: Sequence[Tensor]) -> bool:
-    return len({(tensor.dtype, tensor.shape) for tensor in tensors}) == 1
+    return len({tensor.shape for tensor in tensors}) == 1
 
 
-def _samples_of(labels: Tensor, metainfos: list[dict]) -> list[SegDataSample]:
-    return [
+def _batch_of(inputs: Tensor, labels: Tensor, metainfos: list[dict]) -> dict[str, Any]:
+    samples = [
         SegDataSample(metainfo=metainfo, gt_sem_seg=PixelData(data=label))
         for label, metainfo in zip(labels, metainfos, strict=True)
     ]
+    return {'inputs': inputs, 'data_samples': samples}

@@ -1,8 +1,4 @@
-"""A stacked batch is the batch of MMEngine's collate, in fewer tensors."""
-
-import io
-import pickle
-from multiprocessing.reduction import ForkingPickler
+"""A stacked batch is the batch of MMEngine's collate."""
 
 import numpy as np
 import pytest
@@ -75,7 +71,8 @@ def test_collate__is_the_stock_batch(pack, sizes, workers):
         for collate in (stacked_collate, pseudo_collate)
     ]
     check_same(*batches)
-    assert isinstance(batches[0]['inputs'], torch.Tensor) == (sizes == 1)
+    in_bytes = isinstance(pack, FastPackSegInputs)
+    assert isinstance(batches[0]['inputs'], torch.Tensor) == (sizes == 1 and in_bytes)
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -94,14 +91,8 @@ def test_collate__other_fields_travel_too():
     for sample in samples:
         sample['data_samples'].gt_edge_map = sample['data_samples'].gt_sem_seg
     batch = stacked_collate(samples)
-    check_same(pickle.loads(pickle.dumps(batch)), pseudo_collate(samples))
-
-
-def test_collate__labels_of_a_batch_are_pickled_as_one_tensor():
-    batch = stacked_collate([Packed(FastPackSegInputs())[i] for i in range(4)])
-    stream = io.BytesIO()
-    ForkingPickler(stream, pickle.HIGHEST_PROTOCOL).dump(batch['data_samples'])
-    assert stream.getvalue().count(b'rebuild_tensor') == 1
+    check_same(batch, pseudo_collate(samples))
+    assert 'gt_edge_map' in batch['data_samples'][1]
 
 
 def test_collate__can_be_named_in_a_config():

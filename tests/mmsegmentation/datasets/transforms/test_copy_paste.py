@@ -105,3 +105,60 @@ def test_copy_paste__unknown_mode_is_refused():
 def test_copy_paste__ratio_out_of_range_is_refused():
     with pytest.raises(ValueError, match='patch_scale_ratio must be'):
         CopyPaste(patch_scale_ratio=0.0)
+
+
+def test_copy_paste__mirrored_donor_moves_image_and_labels_together():
+    donor = sample(np.array([[1, 2, 3], [4, 5, 6]]))
+    transform = CopyPaste(patch_scale_ratio=1.0, flip_prob=1.0)
+    result = paste(transform, blank(2, 3), donor)
+    assert result['gt_seg_map'].tolist() == [[3, 2, 1], [6, 5, 4]]
+    assert result['img'][..., 0].tolist() == [[3, 2, 1], [6, 5, 4]]
+    assert donor['gt_seg_map'].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_copy_paste__donor_is_mirrored_as_often_as_asked():
+    np.random.seed(0)
+    transform = CopyPaste(patch_scale_ratio=1.0, flip_prob=0.3)
+    donor = sample(np.array([[1, 2]]))
+    flips = sum(
+        paste(transform, blank(1, 2), donor)['gt_seg_map'][0, 0] == 2
+        for _ in range(1000)
+    )
+    assert 250 < flips < 350
+
+
+def test_copy_paste__size_is_drawn_from_the_range():
+    np.random.seed(0)
+    transform = CopyPaste(scale_range=(0.25, 0.5), patch_scale_ratio=1.0)
+    sides = set()
+    for _ in range(200):
+        result = paste(transform, blank(40, 40), sample(np.ones((40, 40))))
+        sides.add(int(np.sqrt((result['gt_seg_map'] == 1).sum())))
+    assert (min(sides), max(sides)) == (10, 19)
+    assert len(sides) == 10
+
+
+def test_copy_paste__without_new_options_the_draws_are_the_old_ones():
+    """A class, then a place: nothing is drawn for size and direction."""
+    donor = sample(np.repeat([[1, 2, 3, 4]], 4, 0))
+    np.random.seed(3)
+    found = [paste(CopyPaste(mode='one'), blank(4, 4), donor) for _ in range(9)]
+    np.random.seed(3)
+    for result in found:
+        # Three of the four columns are left at three quarters of the size.
+        class_id = np.random.choice([1, 2, 3])
+        top, left = np.random.randint(2), np.random.randint(2)
+        expected = np.zeros((4, 4), int)
+        expected[top : top + 3, left + class_id - 1] = class_id
+        np.testing.assert_array_equal(result['gt_seg_map'], expected)
+
+
+@pytest.mark.parametrize('scale_range', [(0, 1), (0.5, 0.4), (0.5, 1.1), (0.5,)])
+def test_copy_paste__range_that_is_none_is_refused(scale_range):
+    with pytest.raises(ValueError, match='scale_range must be'):
+        CopyPaste(scale_range=scale_range)
+
+
+def test_copy_paste__flip_probability_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r'flip_prob must be in \[0, 1\]'):
+        CopyPaste(flip_prob=1.5)
