@@ -23,6 +23,7 @@ KEYS = {
     'ratio',
     'difference',
     'difference_of',
+    'limit',
     'same',
     'runs',
 }
@@ -55,6 +56,26 @@ def test_measure__of_a_long_case_is_its_one_run():
     log = []
     assert benchmark.measure(case_of(log, once=True), ARGS)['runs'] == 1
     assert log == ['ours', 'theirs']
+
+
+@pytest.mark.parametrize(
+    ('spread', 'same', 'limit'), [(0.5, True, 0.5), (0.2, False, 0.2), (0, False, 0.1)]
+)
+def test_measure__differs_no_more_than_the_peer_from_itself(spread, same, limit):
+    asked = []
+
+    def measure_spread(theirs):
+        asked.append(theirs)
+        return spread
+
+    case = case_of([], ours=1.4, once=True, spread=measure_spread)
+    record = benchmark.measure(case, ARGS)
+    assert (record['same'], record['limit'], asked) == (same, limit, [1.0])
+
+
+def test_measure__the_peer_need_not_repeat_what_is_the_same():
+    case = case_of([], once=True, spread=lambda theirs: 1 / 0)
+    assert benchmark.measure(case, ARGS)['limit'] == 0.1
 
 
 @pytest.fixture

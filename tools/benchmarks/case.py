@@ -26,6 +26,9 @@ class Case:
         limit: The largest difference at which they count as the same.
         unit: What the difference is counted in.
         once: Each side runs once, for the difference; the times are of that run.
+        spread: How far the peer's answer is from what it gives in another run of its
+            own: where that is more than ``limit``, it takes its place. Asked only where
+            ``limit`` is passed.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Case:
     limit: float
     unit: str = 'largest difference'
     once: bool = False
+    spread: Callable[[Any], float] | None = None
 
 
 @dataclass(frozen=True)
