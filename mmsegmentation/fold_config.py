@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
 from mmsegmentation.folds import Fold, Folds, open_folds
-from mmsegmentation.parts import PSEUDO
+from mmsegmentation.parts import PSEUDO, is_pseudo
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -61,7 +61,7 @@ def of_fold(dataset: dict, root: Path, fold: Fold, role: str, key: str) -> Any:
         key: What to call ``dataset`` in an error.
     """
     homes = _image_folders(root)
-    own = [leaf for leaf in _leaves(dataset) if _is_of(leaf, root, homes, key)]
+    own = [leaf for leaf in leaves_of(dataset) if _is_of(leaf, root, homes, key)]
     if not own:
         raise InputError(
             key, f'has no data set of {root}', 'leave out --fold, or name its data_root'
@@ -77,20 +77,21 @@ def of_fold(dataset: dict, root: Path, fold: Fold, role: str, key: str) -> Any:
 
 def _find_root(cfg: 'Config') -> Path:
     for key in (*LOADERS, 'test_dataloader'):
-        for leaf in _leaves((cfg.get(key) or {}).get('dataset') or {}):
-            if leaf.get('data_root') and not _is_pseudo(leaf):
+        for leaf in leaves_of((cfg.get(key) or {}).get('dataset') or {}):
+            if leaf.get('data_root') and not pseudo_part_of(leaf):
                 return Path(leaf['data_root'])
     raise InputError(
         cfg.filename or 'config', 'no data set has a data_root', 'leave out --fold'
     )
 
 
-def _leaves(dataset: dict) -> Iterator[dict]:
+def leaves_of(dataset: dict) -> Iterator[dict]:
+    """Yield the configs of the data sets that a config joins or wraps."""
     inner = [*dataset.get('datasets', [])]
     if dataset.get('dataset'):
         inner.append(dataset['dataset'])
     for part in inner:
-        yield from _leaves(part)
+        yield from leaves_of(part)
     if not inner:
         yield dataset
 
@@ -100,8 +101,10 @@ def _prefix(leaf: dict) -> str:
     return (leaf.get('data_prefix') or {}).get('img_path') or ''
 
 
-def _is_pseudo(leaf: dict) -> bool:
-    return Path(_prefix(leaf)).parts[:1] == (PSEUDO,)
+def pseudo_part_of(leaf: dict) -> str | None:
+    """Return the part of a data set's images, if their labels are a model's."""
+    first = Path(_prefix(leaf)).parts[:1]
+    return first[0] if first and is_pseudo(first[0]) else None
 
 
 def _image_folders(root: Path) -> list[Path]:
@@ -119,7 +122,7 @@ def _is_of(leaf: dict, root: Path, homes: list[Path], key: str) -> bool:
     if not (leaf.get('data_root') or prefix):
         return False
     folder = Path(leaf.get('data_root') or '', prefix).resolve()
-    if folder.is_relative_to((root / PSEUDO).resolve()):
+    if _holds_pseudo(root, folder):
         return False
     if any(folder.is_relative_to(home) for home in homes):
         return True
@@ -130,6 +133,20 @@ def _is_of(leaf: dict, root: Path, homes: list[Path], key: str) -> bool:
             'name a folder beside the data root',
         )
     return False
+
+
+def _holds_pseudo(root: Path, folder: Path) -> bool:
+    """Return whether a folder is of a part with a model's labels; parts may be links.
+
+    Args:
+        folder: Resolved.
+    """
+    home = root.resolve()
+    inside = folder.relative_to(home) if folder.is_relative_to(home) else Path()
+    if any(map(is_pseudo, inside.parts[:1])):
+        return True
+    parts = (path for path in root.glob(f'{PSEUDO}*') if is_pseudo(path.name))
+    return any(folder.is_relative_to(path.resolve()) for path in parts)
 
 
 def _check_replaceable(leaf: dict, first: dict, folds: Folds, key: str) -> None:
@@ -178,9 +195,10 @@ def _rebuild(dataset: dict, own: list[dict], parts: list[dict]) -> list[dict]:
         return []
     new = type(dataset)(dataset)
     if dataset.get('datasets'):
-        new['datasets'] = [
-            part for d in dataset['datasets'] for part in _rebuild(d, own, parts)
-        ]
+        pieces = [_rebuild(d, own, parts) for d in dataset['datasets']]
+        if dataset.get('ratio'):
+            pieces = _one_each(pieces)
+        new['datasets'] = [part for piece in pieces for part in piece]
         return [new] if new['datasets'] else []
     if dataset.get('dataset'):
         inner = _rebuild(dataset['dataset'], own, parts)
@@ -188,6 +206,21 @@ def _rebuild(dataset: dict, own: list[dict], parts: list[dict]) -> list[dict]:
             new['dataset'] = _as_one(inner)
         return [new] if inner else []
     return [dataset]
+
+
+def _one_each(pieces: list[list[dict]]) -> list[list[dict]]:
+    """Join what replaces each data set, so that the ratio of them keeps its meaning.
+
+    Raises:
+        InputError: One is replaced by nothing: its images are in another one.
+    """
+    if not all(pieces):
+        raise InputError(
+            'ratio',
+            'mixes parts of the data root, which a fold puts together',
+            'join them by a ConcatDataset of their own',
+        )
+    return [[_as_one(piece)] for piece in pieces]
 
 
 def _as_one(parts: list[dict]) -> dict:

@@ -1,5 +1,6 @@
 """Which part of a data root holds an image: its photograph, and its true mask."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,37 @@ from mmsegmentation.files import mask_name
 from mmsegmentation.folds import ROLES
 
 # What utils/pseudo_label.py writes: labels that a model made, which are no truth, of
-# photographs that are in another part.
+# photographs that are in another part. There may be more of them, as pseudo_fold0.
 PSEUDO = 'pseudo'
+# What says in such a part where its labels come from.
+PSEUDO_MARKER = 'pseudo.json'
+
+
+def is_pseudo(part: str) -> bool:
+    """Return whether a part holds labels that a model made: its name says so.
+
+    >>> [is_pseudo(name) for name in ('pseudo', 'pseudo_fold0', 'pseudonym', 'train')]
+    [True, True, False, False]
+    """
+    return re.fullmatch(rf'{PSEUDO}([_-].*)?', part) is not None
+
+
+def check_pseudo_part(name: str, thing: str) -> str:
+    """Return the name of a part for labels that a model made.
+
+    Args:
+        thing: What to call the name in an error.
+
+    Raises:
+        InputError: It is none, or no name of a folder.
+    """
+    if not re.fullmatch(rf'{PSEUDO}([_-][\w-]+)?', name):
+        raise InputError(
+            f'{thing} {name}',
+            'is no part for pseudo labels',
+            f'name it {PSEUDO}, or {PSEUDO}_ and letters, digits or lines after that',
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -71,7 +101,7 @@ def locate(
     if not parts:
         raise InputError(root, 'holds no part with images', 'check --data-root')
     if names is None:
-        parts = [part for part in parts if part.name != PSEUDO]
+        parts = [part for part in parts if not is_pseudo(part.name)]
     else:
         parts = [root / name for name in names]
     return {image_id: _locate_one(root, parts, image_id) for image_id in image_ids}
@@ -98,7 +128,7 @@ def _locate_one(root: Path, parts: Sequence[Path], image_id: str) -> Place:
 
 def _true_mask(part: Path, image_id: str) -> Path | None:
     path = part / 'mask' / mask_name(image_id)
-    return path if part.name != PSEUDO and path.is_file() else None
+    return path if not is_pseudo(part.name) and path.is_file() else None
 
 
 def find_masks(

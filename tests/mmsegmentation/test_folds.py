@@ -134,6 +134,49 @@ def test_config__pseudo_labels_and_other_data_stay(root):
     ]
 
 
+@pytest.mark.parametrize('name', ['pseudo_fold1', 'pseudo-other'])
+def test_config__pseudo_labels_of_any_name_stay(root, name):
+    parts = [part(root), part(root, name)]
+    cfg = config(root, dict(type='ConcatDataset', datasets=parts))
+    use_fold(cfg, 1, None)
+    assert both(cfg)[0][1] == (f'{name}/images', None)
+
+
+def test_config__pseudo_labels_stay_where_their_part_is_a_link(root, tmp_path):
+    (tmp_path / 'far/images').mkdir(parents=True)
+    (root / 'pseudo_2').symlink_to(tmp_path / 'far')
+    parts = [part(root), part(root, 'pseudo_2')]
+    cfg = config(root, dict(type='ConcatDataset', datasets=parts))
+    use_fold(cfg, 1, None)
+    assert both(cfg)[0][1] == ('pseudo_2/images', None)
+
+
+def test_config__a_ratio_keeps_its_data_sets(root):
+    """Fold 0 trains on images of two parts, which count as one data set."""
+    parts = [part(root), part(root, 'pseudo')]
+    mixed = dict(type='MixedDataset', ratio=[2, 1], datasets=parts)
+    cfg = config(root, mixed)
+    use_fold(cfg, 0, None)
+    inner = cfg.train_dataloader.dataset.dataset
+    assert inner.ratio == [2, 1]
+    assert len(inner.datasets) == 2
+    assert leaves(inner.datasets[0]) == [
+        ('train/images', 'folds/fold0/train/train.txt'),
+        ('valid/images', 'folds/fold0/train/valid.txt'),
+    ]
+    assert leaves(inner.datasets[1]) == [('pseudo/images', None)]
+
+
+def test_misuse__a_ratio_of_parts_that_a_fold_puts_together(root):
+    parts = [part(root), part(root, 'valid'), part(root, 'pseudo')]
+    mixed = dict(type='MixedDataset', ratio=[2, 1, 1], datasets=parts)
+    with pytest.raises(InputError, match='ratio: mixes parts of the data root'):
+        use_fold(config(root, mixed), 0, None)
+    joined = dict(type='ConcatDataset', datasets=parts[:2])
+    mixed = dict(type='MixedDataset', ratio=[2, 1], datasets=[joined, parts[2]])
+    use_fold(config(root, mixed), 0, None)
+
+
 def test_config__other_data_without_a_root_or_prefix_stay(root):
     bare = [dict(type='Other'), dict(type='Other', data_prefix={'img_path': None})]
     cfg = config(root, dict(type='ConcatDataset', datasets=[part(root), *bare]))

@@ -3,7 +3,13 @@
 import pytest
 
 from mmsegmentation.command import InputError
-from mmsegmentation.parts import check_unseen, find_masks, locate, named_parts
+from mmsegmentation.parts import (
+    check_pseudo_part,
+    check_unseen,
+    find_masks,
+    locate,
+    named_parts,
+)
 
 FOLD = {'fold': 0, 'folds': 2, 'parts': ['train', 'valid']}
 
@@ -48,6 +54,23 @@ def test_locate__photograph_and_mask_are_of_one_part(root):
     assert places['a.jpg'].photo == root / 'train/images/a.jpg'
     assert places['a.jpg'].mask == root / 'train/mask/a.png'
     assert places['c.jpg'].mask is None
+
+
+def test_locate__no_pseudo_part_counts_whatever_its_name(root):
+    (root / 'pseudo').rename(root / 'pseudo_fold0_round1')
+    assert locate(root, ['c.jpg'], None)['c.jpg'].part.name == 'test'
+    assert locate(root, ['c.jpg'], ['pseudo_fold0_round1'])['c.jpg'].mask is None
+
+
+@pytest.mark.parametrize('name', ['pseudo', 'pseudo_fold0', 'pseudo-2', 'pseudo_라벨'])
+def test_check_pseudo_part__takes_names_of_folders(name):
+    assert check_pseudo_part(name, '--part') == name
+
+
+@pytest.mark.parametrize('name', ['', 'train', 'pseudonym', 'pseudo_a/b', 'pseudo_..'])
+def test_check_pseudo_part__refuses_others(name):
+    with pytest.raises(InputError, match='is no part for pseudo labels'):
+        check_pseudo_part(name, '--part')
 
 
 def test_locate__named_part_has_its_own_photograph(root):

@@ -13,6 +13,7 @@ from mmsegmentation.files import (
     read_image,
     read_mask,
 )
+from mmsegmentation.parts import is_pseudo
 from utils.duplicates import Look, look_at
 from utils.parallel import Workers
 
@@ -47,9 +48,9 @@ def list_labelled(root: Path, parts: Sequence[str] | None) -> list[tuple[str, st
 def _check_part(root: Path, part: str, parts: Sequence[str]) -> None:
     if list(parts).count(part) > 1:
         raise InputError('--parts', f'{part} is named twice', 'name it once')
-    if part == 'pseudo':
+    if is_pseudo(part):
         raise InputError(
-            '--parts pseudo', 'its labels are predictions', 'leave it out of the folds'
+            f'--parts {part}', 'its labels are predictions', 'leave it out of the folds'
         )
     if not part or '/' in part or part.startswith('.'):
         raise InputError(f'--parts {part}', 'is no part', 'name a folder of ROOT')
