@@ -1,3 +1,4 @@
+from mmsegmentation.datasets.mixed_dataset import MixedDataset
 from mmsegmentation.datasets.recycle import RecycleDataset
 from mmsegmentation.datasets.seeded_mix_dataset import SeededMixDataset
 from mmsegmentation.datasets.stacked_collate import stacked_collate
@@ -5,6 +6,7 @@ from mmsegmentation.datasets.transforms import CopyPaste, RandomCutMix, SeededAl
 
 __all__ = [
     'CopyPaste',
+    'MixedDataset',
     'RandomCutMix',
     'RecycleDataset',
     'SeededAlbu',

@@ -14,6 +14,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.datasets.pixel_cache import PixelCache, open_cache
 from mmsegmentation.datasets.transforms.load_decoded import decode
 from mmsegmentation.files import list_images, mask_name, read_json, read_mask
+from mmsegmentation.parts import is_pseudo
 
 
 @DATASETS.register_module()
@@ -55,6 +56,8 @@ class RecycleDataset(BaseSegDataset):
         self.cache = cache
         self.cache_gb = cache_gb
         self._pixels: PixelCache | None = None
+        # Pixels of each class by path of the mask, as the check of all masks found.
+        self._counts: dict[str, np.ndarray] = {}
         metainfo = dict(metainfo or {})
         if 'classes' in metainfo and 'palette' not in metainfo:
             colours = palette_of(len(metainfo['classes']))
@@ -122,7 +125,7 @@ class RecycleDataset(BaseSegDataset):
         if not images.is_dir():
             way_out = (
                 'make it with utils/pseudo_label.py'
-                if images.parent.name == 'pseudo'
+                if is_pseudo(images.parent.name)
                 else 'make the data root with utils/prepare_data.py, and name it by '
                 'RECYCLE_DATA or data_root'
             )
@@ -155,14 +158,28 @@ class RecycleDataset(BaseSegDataset):
         count = len(self._metainfo['classes'])
         # Decoding leaves the interpreter lock: threads are enough.
         with ThreadPoolExecutor() as pool:
-            for path, ids in zip(paths, pool.map(_ids_of, paths), strict=True):
-                for i in ids[(ids >= count) & (ids != self.ignore_index)].tolist():
+            for path, pixels in zip(paths, pool.map(_count_ids, paths), strict=True):
+                self._counts[str(path)] = pixels[:count].copy()
+                pixels[self.ignore_index] = 0
+                for i in np.flatnonzero(pixels[count:]).tolist():
                     raise InputError(
                         path,
-                        f'holds class id {i}, but there are only {count} classes',
+                        f'holds class id {i + count}, but there are only {count} '
+                        'classes',
                         'correct the mask or the class table',
                     )
 
+    def class_pixels(self) -> np.ndarray:
+        """Return the labelled pixels of each class, (images, classes) int64.
 
-def _ids_of(path: Path) -> np.ndarray:
-    return np.flatnonzero(np.bincount(read_mask(path).ravel(), minlength=256))
+        They are counted when the masks are checked at the start, or here.
+        """
+        infos = (self.get_data_info(i) for i in range(len(self)))
+        paths = [Path(info['seg_map_path']) for info in infos]
+        if any(str(path) not in self._counts for path in paths):
+            self._check_masks(paths)
+        return np.stack([self._counts[str(path)] for path in paths])
+
+
+def _count_ids(path: Path) -> np.ndarray:
+    return np.bincount(read_mask(path).ravel(), minlength=256)

@@ -21,8 +21,19 @@ class SeededMixDataset(MultiImageMixDataset):
     a sample's randomness follows from seed, pass and index alone: it is the same with
     any number of workers, in any order, and after a resume.
 
+    Transforms that choose whom they mix with look at the data once, when this is built.
+
     Args: as MMSegmentation's ``MultiImageMixDataset``.
     """
+
+    def full_init(self) -> None:
+        """Make the data and the transforms ready."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        for transform in self.pipeline:
+            if hasattr(transform, 'prepare'):
+                transform.prepare(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
         with chance_of(index):

@@ -6,6 +6,7 @@ from mmsegmentation.datasets.transforms.fast_photo_metric_distortion import (
 )
 from mmsegmentation.datasets.transforms.fast_resize import FastResize
 from mmsegmentation.datasets.transforms.flip_rotate_resize import FlipRotateResize
+from mmsegmentation.datasets.transforms.keep_by_confidence import KeepByConfidence
 from mmsegmentation.datasets.transforms.load_decoded import LoadDecoded
 from mmsegmentation.datasets.transforms.seeded_albu import SeededAlbu
 
@@ -15,6 +16,7 @@ __all__ = [
     'FastPhotoMetricDistortion',
     'FastResize',
     'FlipRotateResize',
+    'KeepByConfidence',
     'LoadDecoded',
     'RandomCutMix',
     'SeededAlbu',

@@ -20,15 +20,22 @@ class RandomCutMix(MixTransform):
     Args:
         prob: Chance of mixing, in [0, 1].
         patch_scale: Height and width of the rectangle, in pixels.
+        donors: Which samples give pixels, ``'all'``, ``'real'`` or ``'pseudo'``; and
+        prefer_rare: how much rare classes count when one is drawn, in [0, 1]; see
+            ``MixTransform``.
 
     Raises:
         ValueError: An argument is out of range, or image and labels differ in size.
     """
 
     def __init__(
-        self, prob: float = 1.0, patch_scale: tuple[int, int] = (256, 256)
+        self,
+        prob: float = 1.0,
+        patch_scale: tuple[int, int] = (256, 256),
+        donors: str = 'all',
+        prefer_rare: float = 0.0,
     ) -> None:
-        super().__init__(prob)
+        super().__init__(prob, donors, prefer_rare)
         if len(patch_scale) != 2 or min(patch_scale) < 1:
             raise ValueError(
                 f'patch_scale must be (height, width) >= 1, got {patch_scale}'
@@ -51,4 +58,7 @@ class RandomCutMix(MixTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'RandomCutMix(prob={self.prob}, patch_scale={self.patch_scale})'
+        return (
+            f'RandomCutMix(prob={self.prob}, patch_scale={self.patch_scale}, '
+            f'donors={self.donors!r}, prefer_rare={self.prefer_rare})'
+        )
