@@ -48,6 +48,7 @@ RUNNER_KEYS = frozenset(
         'tta_pipeline',
         'fold',
         'folds',
+        'pseudo_part',
     }
 )
 # Names that configs give to parts of themselves: all that MMSegmentation's own use,

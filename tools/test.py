@@ -15,6 +15,7 @@ from mmsegmentation.fold_origin import check_predicting
 from mmsegmentation.folds import ROLES, Fold
 from mmsegmentation.predictions import MARKER, finish_predictions
 from mmsegmentation.processes import processes
+from mmsegmentation.pseudo_config import noted_pseudo
 from mmsegmentation.runtime import (
     build_runner,
     check_checkpoint,
@@ -196,7 +197,7 @@ def predict(
         scores = runner.test_evaluator.metrics[-1].last_scores
         write_json(folder / 'metrics.json', scores)
     finish_predictions(
-        folder, dataset.metainfo['classes'], image_ids, _origin(args, fold)
+        folder, dataset.metainfo['classes'], image_ids, _origin(args, content, fold)
     )
     return scores
 
@@ -229,7 +230,9 @@ def _test_runner(cfg: 'Config', options: Sequence[str]) -> 'Runner':
     return build_runner(cfg, options)
 
 
-def _origin(args: Namespace, fold: Fold | None) -> dict[str, Any]:
+def _origin(
+    args: Namespace, content: dict[str, Any], fold: Fold | None
+) -> dict[str, Any]:
     packages = ('torch', 'onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation')
     return {
         'config': args.config,
@@ -238,6 +241,7 @@ def _origin(args: Namespace, fold: Fold | None) -> dict[str, Any]:
         'checkpoint_sha256': sha256_of(Path(args.checkpoint)),
         'split': args.split,
         'fold': fold.record if fold else None,
+        'pseudo': noted_pseudo(content),
         'tta': args.tta,
         'probs': args.probs,
         'versions': {name: version(name) for name in packages},

@@ -11,6 +11,7 @@ from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_resumed, check_start
 from mmsegmentation.folds import Fold
 from mmsegmentation.processes import processes
+from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.runtime import (
     blame,
     build_runner,
@@ -47,6 +48,8 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
     add('--fold', type=int, metavar='K', help='train on all folds but this, from 0')
     add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
+    part = 'part of ROOT with the pseudo labels to train on, as pseudo_fold0'
+    add('--pseudo-part', metavar='NAME', help=f"{part}; the config's if none")
     add('--amp', action='store_true', help='fp16; on a CPU bf16, if it has it')
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--overwrite', action='store_true', help='replace an earlier run')
@@ -63,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
+    use_pseudo_part(cfg, args.pseudo_part)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
     if cfg.get('resume') and not args.resume:
         args.resume = cfg.get('load_from') or 'auto'
@@ -80,15 +84,16 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     """
     from mmengine.dist import is_main_process
 
-    from mmsegmentation.engine import DataOnlyHook, FoldHook, ReplaceHook
+    from mmsegmentation.engine import DataOnlyHook, OriginHook, ReplaceHook
 
     work_dir = Path(cfg.work_dir)
     earlier = _earlier_results(work_dir, args)
+    pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
+    pseudo = join_records(content, pseudo, str(cfg.load_from), bool(args.resume))
     runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
-    if fold:
-        runner.register_hook(FoldHook(fold.record))
+    runner.register_hook(OriginHook(fold.record if fold else None, pseudo))
     replace = ReplaceHook(earlier)
     runner.register_hook(replace)
     if args.resume:

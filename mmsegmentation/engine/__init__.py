@@ -2,8 +2,8 @@ from mmsegmentation.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
 from mmsegmentation.engine.compile_hook import CompileHook
 from mmsegmentation.engine.data_only_hook import DataOnlyHook
-from mmsegmentation.engine.fold_hook import FoldHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
+from mmsegmentation.engine.origin_hook import OriginHook
 from mmsegmentation.engine.quiet_runner import QuietRunner
 from mmsegmentation.engine.replace_hook import ReplaceHook
 from mmsegmentation.engine.screen_hook import ScreenHook
@@ -16,7 +16,7 @@ __all__ = [
     'ChannelsLastHook',
     'CompileHook',
     'DataOnlyHook',
-    'FoldHook',
+    'OriginHook',
     'QuietRunner',
     'ReplaceHook',
     'ScreenHook',

@@ -10,6 +10,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
+from mmsegmentation.datasets.transforms.donors import find_donors
 from mmsegmentation.files import read_json, read_mask
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.folds import open_folds
@@ -120,6 +121,47 @@ def test_data__pseudo_labels_stay_in_training(write_config, data):
     own = {image for image in trained if image[0] != 'pseudo'}
     assert own == labelled(data) - set(measured)
     assert {part for part, _ in measured} <= {'train', 'valid'}
+
+
+def test_data__donors_are_of_the_images_that_are_trained_on(write_config, data):
+    """However rare their classes: no pixel of a validation image is pasted."""
+    steps = [dict(type='CopyPaste', prob=1.0, prefer_rare=1.0)]
+    for fold in range(FOLDS):
+        cfg = read_config(write_config(PSEUDO, name='pseudo_tiny'))
+        use_fold(cfg, fold, None)
+        cfg.train_dataloader.dataset.pipeline = steps
+        wrapper = build(cfg.train_dataloader)
+        measured = set(images_of(cfg.val_dataloader, data))
+        trained = images_of(cfg.train_dataloader, data)
+        drawn = set()
+        for kind in ('all', 'real', 'pseudo'):
+            donors = find_donors(wrapper.dataset, kind, 1.0)
+            own = {trained[i] for i in donors.indices}
+            assert all((part == 'pseudo') == (kind == 'pseudo') for part, _ in own) or (
+                kind == 'all'
+            )
+            drawn |= own
+        drawn |= {
+            trained[index]
+            for _ in range(50)
+            for index in wrapper.pipeline[0].get_indices(wrapper.dataset)
+        }
+        assert not drawn & measured
+        assert {image for image in drawn if image[0] != 'pseudo'} == (
+            labelled(data) - measured
+        )
+
+
+def test_train__pseudo_labels_of_unknown_origin_are_refused(
+    write_config, data, misuse, tmp_path
+):
+    config = write_config(PSEUDO, name='pseudo_tiny')
+    argv = (config, '--work-dir', tmp_path / 'w', '--fold', 0)
+    misuse(train.main, r'no pseudo\.json says which model made its labels', *argv)
+    odd = (*argv, '--pseudo-part', 'pseudo_none')
+    misuse(train.main, r'pseudo_none/images: no such folder; make it', *odd)
+    plain = (write_config(), *argv[1:], '--pseudo-part', 'pseudo')
+    misuse(train.main, 'trains on no pseudo labels', *plain)
 
 
 def test_data__fold_is_named_in_a_config_or_an_option(write_config, data):
