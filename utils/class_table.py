@@ -8,6 +8,7 @@ from typing import Any
 from mmsegmentation.classes import CLASSES, IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json
+from mmsegmentation.predictions import Predictions
 from utils.rasterise import ORDERS
 
 DATASET = 'dataset.json'
@@ -53,3 +54,19 @@ def read_table(root: Path) -> Table:
             path, f'names the order {order!r}, not one of {", ".join(ORDERS)}', again
         )
     return Table(names, order, content)
+
+
+def check_classes(predictions: Predictions, root: Path) -> None:
+    """Refuse predictions of other classes than the data root's.
+
+    Raises:
+        InputError: The class table in ``dataset.json`` is not that of the predictions,
+            or is damaged.
+    """
+    table = read_table(root)
+    if table.content and table.classes != list(predictions.classes):
+        raise InputError(
+            predictions.folder,
+            f'its classes differ from those of {root / DATASET}',
+            'name predictions of a model that was trained on this data root',
+        )

@@ -43,10 +43,15 @@ def look_at(pixels: np.ndarray) -> Look:
     shrunk = cv2.resize(pixels, (2 * GREY, 2 * GREY), interpolation=cv2.INTER_AREA)
     small = Image.fromarray(shrunk).convert('L')
     return Look(
-        hashlib.sha256(f'{pixels.shape}'.encode() + pixels.tobytes()).hexdigest(),
+        content_of(pixels),
         int(str(phash(small)), 16),
         np.asarray(small, np.float32).reshape(GREY, 2, GREY, 2).mean((1, 3)),
     )
+
+
+def content_of(pixels: np.ndarray) -> str:
+    """Return the SHA-256 of an image's size and pixels, however it was saved."""
+    return hashlib.sha256(f'{pixels.shape}'.encode() + pixels.tobytes()).hexdigest()
 
 
 def near_duplicates(looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:

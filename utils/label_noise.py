@@ -24,9 +24,8 @@ from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
 from mmsegmentation.parts import check_unseen, locate, mask_of, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
-from utils.class_table import read_table
+from utils.class_table import check_classes, read_table
 from utils.parallel import ALONE, Workers, add_worker_options
-from utils.pseudo_label import check_classes
 
 if TYPE_CHECKING:
     from utils.noise.ranking import Ranking

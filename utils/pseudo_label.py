@@ -1,40 +1,47 @@
 """Turn predictions of the test part into a part to train on.
 
     python utils/pseudo_label.py PRED --data-root ROOT --threshold .9
+    python utils/pseudo_label.py PRED --data-root ROOT --fit OOF_PRED --precision .9
 
 Writes ROOT/pseudo/images, ROOT/pseudo/mask, and ROOT/pseudo/pseudo.json, which says
 where the labels come from. A pixel is trusted where its confidence reaches the
 threshold of its class; every other becomes 255 and is ignored in training. An image
 without a trusted pixel is left out.
+
+With --fit, the threshold of each class is the lowest at which the kept pixels of
+OOF_PRED, which are of images with true labels, have the asked precision. A class that
+never has it is not kept at all.
 """
 
 import argparse
-import filecmp
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mmsegmentation.classes import ALIASES, IGNORE_INDEX
-from mmsegmentation.command import InputError, Parser, progress, run_command
+from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import (
-    link_or_copy,
-    list_images,
-    mask_name,
-    read_image,
-    read_json,
     refuse_existing,
     sha256_of,
     whole_folder,
     write_json,
-    write_mask,
 )
+from mmsegmentation.parts import PSEUDO, PSEUDO_MARKER, check_pseudo_part
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.class_table import check_classes
+from utils.parallel import Workers, add_worker_options
+from utils.pseudo.labelled import find_labelled, look_at_photo
+from utils.pseudo.labels import PseudoLabels, Rules
+from utils.pseudo.lineage import checkpoints_of, earlier_rounds, folds_of
+from utils.pseudo.tables import fit_table, kept_table, left_out
+from utils.pseudo.thresholds import fraction, given_thresholds
 
-PSEUDO = 'pseudo.json'
+if TYPE_CHECKING:
+    import numpy as np
+
+    from utils.pseudo.fitting import Fitted
+
+THRESHOLD = PRECISION = 0.9
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -49,9 +56,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path(os.environ.get('RECYCLE_DATA', 'input/data')),
         metavar='ROOT',
-        help='data root; its test/images is read, its pseudo/ written',
+        help='data root; its test/images is read, and the new part written into it',
     )
-    add('--threshold', type=float, default=0.9, help='least confidence, in [0, 1]')
+    add('--part', default=PSEUDO, metavar='NAME', help='new part, as pseudo_fold0')
+    text = f'least confidence, in [0, 1]; {THRESHOLD} if none'
+    add('--threshold', type=float, metavar='P', help=text)
     add(
         '--class-threshold',
         nargs='+',
@@ -60,230 +69,166 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='NAME=VALUE',
         help='another threshold for one class, such as "Battery=0.6"',
     )
-    add('--round', type=int, default=1, help='how often this was done, from 1')
-    add('--overwrite', action='store_true', help='replace ROOT/pseudo')
+    text = 'fit the thresholds on these out-of-fold (or validation) predictions'
+    add('--fit', type=Path, metavar='OOF_PRED', help=text)
+    text = f'share of kept pixels that must be right in --fit; {PRECISION} if none'
+    add('--precision', type=float, metavar='P', help=text)
+    text = 'connected regions of a kept class below so many pixels become 255'
+    add('--min-region', type=int, default=0, metavar='N', help=text)
+    text = 'leave out images with a smaller share of kept pixels, in [0, 1]'
+    add('--min-kept', type=float, default=0.0, metavar='SHARE', help=text)
+    text = 'keep the confidence too, for the transform KeepByConfidence to weigh by'
+    add('--soft', action='store_true', help=text)
+    text = 'leave out images that a labelled part holds too, instead of stopping'
+    add('--skip-labelled', action='store_true', help=text)
+    text = "how often this was done, from 1; one more than the model's if none"
+    add('--round', type=int, metavar='N', help=text)
+    add_worker_options(parser)
+    add('--overwrite', action='store_true', help='replace the part')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    out = args.data_root / 'pseudo'
-    if args.round < 1:
-        raise InputError('--round', f'{args.round} is below 1', 'count from 1')
+    check_arguments(args)
+    out = args.data_root / args.part
     refuse_existing(out, args.overwrite)
+    for source in filter(None, (args.pred, args.fit)):
+        if source.resolve().is_relative_to(out.resolve()):
+            raise InputError(out, f'would replace {source}', 'move the predictions')
     predictions = open_predictions(args.pred)
-    if out.resolve() in (args.pred.resolve(), *args.pred.resolve().parents):
-        raise InputError(out, f'would replace {args.pred}', 'move the predictions')
-    thresholds = read_thresholds(
-        args.threshold, args.class_threshold, predictions.classes
-    )
     check_classes(predictions, args.data_root)
-    check_images(predictions, args.data_root)
-    labels = PseudoLabels(predictions, args.data_root / 'test/images', thresholds)
-    with whole_folder(out, marker=PSEUDO, overwrite=args.overwrite) as folder:
-        summary = labels.write(folder, args.round)
+    workers = Workers.of(args, threads=True)
+    sizes = sizes_of_images(args, predictions, workers)
+    fitted = fit(args, predictions, workers)
+    thresholds = choose_thresholds(args, predictions, fitted)
+    rules = Rules(thresholds, args.min_region, args.min_kept, args.soft)
+    labels = PseudoLabels(predictions, images_of(args.data_root), rules)
+    with whole_folder(out, marker=PSEUDO_MARKER, overwrite=args.overwrite) as folder:
+        counted = labels.write(folder, sizes, workers)
+        summary = {**describe(args, predictions, rules, fitted), **counted}
+        summary['labelled'] = [i for i in predictions.image_ids if i not in sizes]
+        write_json(folder / PSEUDO_MARKER, summary)
+    if fitted:
+        print(fit_table(fitted, predictions.classes))
     print(kept_table(summary))
     print(f'{len(summary["images"])} images written to {out}')
-    if summary['dropped']:
-        print(f'{len(summary["dropped"])} without a trusted pixel were left out')
+    for line in left_out(summary):
+        print(line)
     return 0
 
 
-def read_thresholds(
-    threshold: float, pairs: Sequence[str], classes: Sequence[str]
-) -> np.ndarray:
-    """Return one threshold by class, in [0, 1], from ``NAME=VALUE`` pairs.
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what is wrong by itself, and fill in what depends on other options.
 
     Raises:
-        InputError: A class is unknown or named twice, or a value is out of range.
-
-    >>> read_thresholds(0.9, ['Paper=0.5'], ['Background', 'Paper'])
-    array([0.9, 0.5])
+        InputError: A number is out of range, or an option is of no use beside another.
     """
-    values = dict.fromkeys(classes, _fraction('--threshold', threshold))
-    seen = set()
-    for pair in pairs:
-        name, _, value = pair.rpartition('=')
-        name = ALIASES.get(name, name)
-        if name not in values or name in seen:
-            raise InputError(
-                f'--class-threshold {pair}',
-                'names no class' if name not in values else 'names its class again',
-                f'give NAME=VALUE once for a class of: {", ".join(classes)}',
-            )
-        seen.add(name)
-        values[name] = _fraction(f'--class-threshold {pair}', value)
-    return np.array(list(values.values()))
-
-
-def _fraction(thing: str, text: str | float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not 0 <= value <= 1:
-        raise InputError(thing, f'{text} is not in [0, 1]', 'give a probability')
-    return value
-
-
-def check_classes(predictions: Predictions, root: Path) -> None:
-    """Refuse predictions of other classes than the data root's.
-
-    Raises:
-        InputError: The class table in ``dataset.json`` is not that of the predictions.
-    """
-    path = root / 'dataset.json'
-    known = read_json(path).get('classes') if path.is_file() else None
-    if known is not None and list(known) != list(predictions.classes):
+    check_pseudo_part(args.part, '--part')
+    if args.fit and args.threshold is not None:
         raise InputError(
-            predictions.folder,
-            f'its classes differ from those of {path}',
-            'name predictions of a model that was trained on this data root',
+            '--threshold', '--fit finds the thresholds', 'leave out one of the two'
         )
+    if args.precision is not None and not args.fit:
+        raise InputError('--precision', 'is of --fit, which is missing', 'pass --fit')
+    args.threshold = THRESHOLD if args.threshold is None else args.threshold
+    args.precision = PRECISION if args.precision is None else args.precision
+    for name in ('threshold', 'precision', 'min_kept'):
+        fraction(f'--{name.replace("_", "-")}', getattr(args, name))
+    if args.round is not None and args.round < 1:
+        raise InputError('--round', f'{args.round} is below 1', 'count from 1')
+    if args.min_region < 0:
+        raise InputError('--min-region', f'{args.min_region} is negative', 'give 0')
 
 
-def check_images(predictions: Predictions, root: Path) -> None:
-    """Refuse images that are not of the test part, or whose labels score models.
+def images_of(root: Path) -> Path:
+    """Return the folder of the photographs that are to be labelled."""
+    return root / 'test/images'
+
+
+def sizes_of_images(
+    args: argparse.Namespace, predictions: Predictions, workers: Workers
+) -> dict[str, tuple[int, int]]:
+    """Return height and width of the photographs that may be labelled, by image id.
 
     Raises:
-        InputError: An image is missing, is in ``train`` or ``valid`` under its name, or
-            in ``valid`` under another.
+        InputError: One is missing or unreadable, or a labelled part has it.
     """
-    scored: dict[int, list[Path]] = {}
-    images = root / 'valid/images'
-    for path in (images / image_id for image_id in list_images(images)):
-        scored.setdefault(path.stat().st_size, []).append(path)
+    images = images_of(args.data_root)
+    labelled = find_labelled(args.data_root, workers)
     for image_id in predictions.image_ids:
-        for part in ('train', 'valid'):
-            if (root / part / 'images' / image_id).exists():
-                raise InputError(
-                    repr(image_id),
-                    f'is in {root / part}, which has labels of its own',
-                    'predict the test part',
-                )
-        path = root / 'test/images' / image_id
-        if not path.is_file():
-            raise InputError(path, 'no such file', 'check --data-root')
-        for other in scored.get(path.stat().st_size, ()):
-            if filecmp.cmp(path, other, shallow=False):
-                raise InputError(
-                    path, f'is the same image as {other}', 'leave it out of one part'
-                )
+        labelled.check_name(image_id)
+    paths = [images / image_id for image_id in predictions.image_ids]
+    photos = workers.map(look_at_photo, [(path,) for path in paths], 'photographs')
+    sizes = {}
+    for image_id, path, photo in zip(predictions.image_ids, paths, photos, strict=True):
+        if photo.content not in labelled.contents:
+            sizes[image_id] = photo.size
+        elif not args.skip_labelled:
+            labelled.refuse(path, photo.content)
+    if not sizes:
+        raise InputError(
+            predictions.folder, 'holds no image without labels', 'predict the test part'
+        )
+    return sizes
 
 
-@dataclass(frozen=True)
-class PseudoLabels:
-    """Predictions to be trusted where they are sure.
+def fit(
+    args: argparse.Namespace, predictions: Predictions, workers: Workers
+) -> 'Fitted | None':
+    """Fit thresholds, if that was asked for."""
+    if not args.fit:
+        return None
+    from utils.pseudo.fitting import fit_on
 
-    Attributes:
-        predictions: Class ids and confidence.
-        images: Folder of the photographs.
-        thresholds: Least confidence by class, in [0, 1].
-    """
-
-    predictions: Predictions
-    images: Path
-    thresholds: np.ndarray
-
-    def write(self, folder: Path, number: int) -> dict[str, Any]:
-        """Fill ``folder``; return what ``pseudo.json`` says.
-
-        Raises:
-            InputError: Sizes differ, a file is damaged, or nothing is trusted at all.
-        """
-        classes = self.predictions.classes
-        predicted, kept = np.zeros((2, 256), np.int64)
-        images: list[str] = []
-        dropped: list[str] = []
-        for image_id in progress(self.predictions.image_ids, 'pseudo labels'):
-            label_map, trusted = self._read(image_id)
-            predicted += np.bincount(label_map.ravel(), minlength=256)
-            kept += np.bincount(trusted.ravel(), minlength=256)
-            if (trusted == IGNORE_INDEX).all():
-                dropped.append(image_id)
-                continue
-            images.append(image_id)
-            link_or_copy(self.images / image_id, folder / 'images' / image_id)
-            mask = folder / 'mask' / mask_name(image_id)
-            write_mask(mask, trusted, len(classes))
-        if not images:
-            raise InputError(
-                self.predictions.folder, 'no pixel is trusted', 'lower --threshold'
-            )
-        summary = {
-            'round': number,
-            'predictions': self._origin(),
-            'classes': list(classes),
-            'thresholds': self.thresholds.tolist(),
-            **_shares(predicted[: len(classes)], kept[: len(classes)]),
-            'images': images,
-            'dropped': dropped,
-        }
-        write_json(folder / PSEUDO, summary)
-        return summary
-
-    def _read(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return class ids, as predicted and with 255 where not trusted."""
-        label_map = self.predictions.mask(image_id)
-        confidence = self.predictions.confidence(image_id)
-        size = read_image(self.images / image_id).shape[:2]
-        if not label_map.shape == confidence.shape == size:
-            raise InputError(
-                repr(image_id),
-                f'image {size}, mask {label_map.shape} and confidence '
-                f'{confidence.shape} differ in size',
-                'predict it again',
-            )
-        return label_map, trust(label_map, confidence, self.thresholds)
-
-    def _origin(self) -> dict[str, Any]:
-        folder, origin = self.predictions.folder, self.predictions.origin
-        content = {key: origin[key] for key in origin if key not in _LISTED}
-        sha256 = sha256_of(folder / MARKER)
-        return {'folder': str(folder), 'sha256': sha256, **content}
+    return fit_on(args.fit, predictions, args.data_root, args.precision, workers)
 
 
-def _shares(predicted: np.ndarray, kept: np.ndarray) -> dict[str, list]:
-    pairs = list(zip(kept.tolist(), predicted.tolist(), strict=True))
-    return {
-        'predicted_pixels': predicted.tolist(),
-        'kept_pixels': kept.tolist(),
-        'kept_share': [k / p if p else None for k, p in pairs],
-    }
+def choose_thresholds(
+    args: argparse.Namespace, predictions: Predictions, fitted: 'Fitted | None'
+) -> 'np.ndarray':
+    """Return the threshold of each class, infinite where nothing is kept."""
+    threshold = fitted.fit.thresholds if fitted else args.threshold
+    return given_thresholds(threshold, args.class_threshold, predictions.classes)
 
 
 # Keys of predictions.json that pseudo.json has on its own.
-_LISTED = ('classes', 'images')
+_LISTED = 'classes', 'images'
 
 
-def trust(
-    label_map: np.ndarray, confidence: np.ndarray, thresholds: np.ndarray
-) -> np.ndarray:
-    """Return class ids with 255 where confidence is below the class's threshold.
-
-    Args:
-        label_map: Class ids, (H, W) uint8.
-        confidence: 255 x the winner's probability, (H, W) uint8.
-        thresholds: By class, in [0, 1].
-
-    >>> ids = np.array([[0, 1, 1]], dtype=np.uint8)
-    >>> trust(ids, np.array([[250, 128, 127]], dtype=np.uint8), np.array([0.99, 0.5]))
-    array([[255,   1, 255]], dtype=uint8)
-    """
-    doubtful = confidence < 255 * thresholds[label_map]
-    return np.where(doubtful, np.uint8(IGNORE_INDEX), label_map)
-
-
-def kept_table(summary: dict[str, Any]) -> str:
-    """Return thresholds and kept shares as text, one line per class."""
-    lines = [f'{"class":<16}{"threshold":>10}{"predicted":>14}{"kept":>14}{"share":>8}']
-    keys = ('classes', 'thresholds', 'predicted_pixels', 'kept_pixels', 'kept_share')
-    for name, limit, predicted, kept, share in zip(
-        *(summary[key] for key in keys), strict=True
-    ):
-        cell = '-' if share is None else f'{share:.1%}'
-        lines.append(f'{name:<16}{limit:>10.3f}{predicted:>14,}{kept:>14,}{cell:>8}')
-    return '\n'.join(lines)
+def describe(
+    args: argparse.Namespace,
+    predictions: Predictions,
+    rules: Rules,
+    fitted: 'Fitted | None',
+) -> dict[str, Any]:
+    """Return what ``pseudo.json`` says of parents and rules."""
+    folder, origin = predictions.folder, predictions.origin
+    content = {key: origin[key] for key in origin if key not in _LISTED}
+    earlier = earlier_rounds(predictions)
+    rounds = [r['round'] for r in earlier if isinstance(r.get('round'), int)]
+    thresholds = rules.thresholds.tolist()
+    return {
+        'part': args.part,
+        'round': args.round or 1 + max(rounds, default=0),
+        'predictions': {
+            'folder': str(folder),
+            'sha256': sha256_of(folder / MARKER),
+            **content,
+        },
+        'checkpoints_sha256': checkpoints_of(predictions),
+        # of the models; null: trained on no fold
+        'folds': folds_of(predictions),
+        'earlier': earlier,
+        'classes': list(predictions.classes),
+        # null: no pixel of this class is kept
+        'thresholds': [t if t <= 1 else None for t in thresholds],
+        'given_thresholds': args.class_threshold,
+        'fit': fitted.describe() if fitted else None,
+        'min_region': rules.min_region,
+        'min_kept': rules.min_kept,
+        'soft': rules.soft,
+    }
 
 
 if __name__ == '__main__':

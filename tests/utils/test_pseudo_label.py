@@ -4,9 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmsegmentation.files import read_json, read_mask, sha256_of
-from utils.pseudo_label import main, read_thresholds, trust
+from mmsegmentation.folds import write_folds
+from utils.pseudo.labels import drop_small, trust
+from utils.pseudo.thresholds import given_thresholds
+from utils.pseudo_label import main
 
 CLASSES = ('Background', 'Paper', 'Metal')
 MAPS = {'b_1/1.jpg': [[0, 1], [1, 2]], 'b_2/1.jpg': [[0, 0], [0, 0]]}
@@ -21,6 +25,12 @@ def pred(make_predictions):
 @pytest.fixture
 def root(make_part):
     return make_part('test', MAPS, masks=False)
+
+
+def write_folds_of(root, images):
+    folder = root / 'folds'
+    folder.mkdir(parents=True)
+    write_folds(folder, 2, images, {})
 
 
 def test_pixels__below_the_threshold_become_255(run, pred, root):
@@ -91,18 +101,129 @@ def test_refused__images_with_labels(misuse, pred, root, make_part, part):
     assert not (root / 'pseudo').exists()
 
 
-def test_refused__validation_image_under_another_name(misuse, pred, root):
-    other = root / 'valid/images/z.jpg'
+@pytest.mark.parametrize('part', ['train', 'valid', 'extra'])
+@pytest.mark.parametrize('saved', ['copied', 'anew'])
+def test_refused__labelled_image_under_another_name(misuse, pred, root, part, saved):
+    write_folds_of(root, {part: {'z.png': 0, 'y.png': 1}})
+    image = root / 'test/images/b_1/1.jpg'
+    other = root / part / 'images/z.png'
     other.parent.mkdir(parents=True)
-    other.write_bytes((root / 'test/images/b_1/1.jpg').read_bytes())
-    misuse(main, r'is the same image as .*z\.jpg', pred, '--data-root', root)
+    if saved == 'copied':
+        other.write_bytes(image.read_bytes())
+    else:
+        Image.open(image).save(other, compress_level=0)
+        assert other.read_bytes() != image.read_bytes()
+    message = r'is the same image as .*z\.png, .* or pass --skip-labelled'
+    misuse(main, message, pred, '--data-root', root)
     assert not (root / 'pseudo').exists()
+
+
+def test_skip_labelled__leaves_such_images_out_and_counts_them(run, pred, root):
+    other = root / 'valid/images/z.png'
+    other.parent.mkdir(parents=True)
+    other.write_bytes((root / 'test/images/b_2/1.jpg').read_bytes())
+    argv = (pred, '--data-root', root, '--threshold', 0, '--skip-labelled')
+    code, out, _ = run(main, *argv)
+    assert code == 0
+    assert out.splitlines()[-1] == '1 that a labelled part holds too were left out'
+    summary = read_json(root / 'pseudo/pseudo.json')
+    assert summary['images'] == ['b_1/1.jpg']
+    assert summary['labelled'] == ['b_2/1.jpg']
+    assert summary['predicted_pixels'] == [1, 2, 1]
+    assert not (root / 'pseudo/mask/b_2').exists()
+
+
+def test_skip_labelled__with_nothing_left_is_one_line(misuse, pred, root):
+    for number in (1, 2):
+        other = root / f'valid/images/{number}.png'
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes((root / f'test/images/b_{number}/1.jpg').read_bytes())
+    message = 'holds no image without labels'
+    misuse(main, message, pred, '--data-root', root, '--skip-labelled')
+
+
+def test_refused__images_of_a_part_that_folds_were_made_of(misuse, pred, root):
+    """Test images that someone labelled: each is left out by some fold."""
+    write_folds_of(root, {'test': {'b_1/1.jpg': 0, 'b_2/1.jpg': 1}})
+    message = 'is in .*test, which has labels of its own'
+    misuse(main, message, pred, '--data-root', root)
 
 
 def test_accepted__other_labelled_images_are_no_hindrance(run, pred, root, make_part):
     make_part('train', {'b_9/1.jpg': [[0]]})
     make_part('valid', {'b_8/1.jpg': [[0], [1]]})
     assert run(main, pred, '--data-root', root)[0] == 0
+
+
+def test_min_kept__image_with_a_smaller_share_is_left_out(run, pred, root):
+    argv = (pred, '--data-root', root, '--min-kept', 0.5)
+    assert run(main, *argv)[0] == 0  # 2 of 4 pixels: not below
+    argv = (pred, '--data-root', root, '--class-threshold', 'Paper=1', '--overwrite')
+    code, out, _ = run(main, *argv, '--min-kept', 0.25)
+    assert code == 0
+    assert out.splitlines()[-1] == '1 with less than 25.0% trusted were left out'
+
+
+def test_min_kept__no_image_is_enough(misuse, pred, root):
+    message = 'no image is kept; lower the thresholds or --min-kept'
+    misuse(main, message, pred, '--data-root', root, '--min-kept', 0.51)
+
+
+def test_min_region__small_regions_of_a_kept_class_become_255(
+    run, make_predictions, make_part
+):
+    rows = [[1, 1, 0, 2], [0, 1, 0, 2], [1, 0, 0, 0]]
+    pred = make_predictions('regions', {'a.jpg': rows}, 255, CLASSES)
+    root = make_part('test', {'a.jpg': rows}, masks=False)
+    run(main, pred, '--data-root', root, '--min-region', 3)
+    expected = [[1, 1, 0, 255], [255, 1, 0, 255], [255, 0, 0, 0]]
+    assert read_mask(root / 'pseudo/mask/a.png').tolist() == expected
+    assert read_json(root / 'pseudo/pseudo.json')['kept_pixels'] == [5, 3, 0]
+
+
+def test_drop_small__pixels_that_touch_at_a_corner_are_two_regions():
+    label_map = np.array([[3, 0], [0, 3]], np.uint8)
+    assert drop_small(label_map, 2).tolist() == [[255, 255], [255, 255]]
+    assert drop_small(label_map, 1) is label_map
+
+
+def test_drop_small__what_is_not_trusted_stays_so():
+    label_map = np.full((3, 3), 255, np.uint8)
+    label_map[1, 1] = 0
+    assert (drop_small(label_map, 2) == 255).all()
+
+
+def test_part__has_its_own_folder(run, misuse, pred, root):
+    argv = (pred, '--data-root', root, '--part')
+    assert run(main, *argv, 'pseudo_fold0')[0] == 0
+    assert (root / 'pseudo_fold0/mask/b_1/1.png').is_file()
+    assert read_json(root / 'pseudo_fold0/pseudo.json')['part'] == 'pseudo_fold0'
+    assert not (root / 'pseudo').exists()
+    for name in ('train', 'pseudonym', 'pseudo_/x', '../pseudo', '', 'pseudo_..', '.'):
+        misuse(main, 'is no part for pseudo labels', *argv, name)
+    assert sorted(path.name for path in root.iterdir()) == ['pseudo_fold0', 'test']
+
+
+def test_soft__keeps_the_confidence_of_what_is_written(run, pred, root):
+    argv = (pred, '--data-root', root)
+    run(main, *argv)
+    assert not (root / 'pseudo/confidence').exists()
+    run(main, *argv, '--soft', '--overwrite')
+    kept = read_mask(root / 'pseudo/confidence/b_1/1.png')
+    assert kept.tolist() == SURE['b_1/1.jpg']
+    assert not (root / 'pseudo/confidence/b_2').exists()
+    assert read_json(root / 'pseudo/pseudo.json')['soft'] is True
+
+
+def test_jobs__any_number_gives_the_same_bytes(run, pred, root):
+    written = []
+    for jobs in (1, 3):
+        argv = (pred, '--data-root', root, '--threshold', 0, '--overwrite')
+        assert run(main, *argv, '--jobs', jobs)[0] == 0
+        files = sorted(p for p in (root / 'pseudo').rglob('*') if p.is_file())
+        written.append({p.relative_to(root): p.read_bytes() for p in files})
+    assert written[0] == written[1]
+    assert len(written[0]) == 5
 
 
 def test_made__doubtful_pixels_are_ignored_and_not_taken():
@@ -141,8 +262,8 @@ def test_overwrite__keeps_a_folder_that_it_did_not_write(misuse, pred, root):
     assert (root / 'pseudo/mine.txt').read_text() == 'mine'
 
 
-def test_read_thresholds__accepts_the_official_spelling():
-    found = read_thresholds(0.9, ['Backgroud=0.5'], CLASSES)
+def test_given_thresholds__accept_the_official_spelling():
+    found = given_thresholds(0.9, ['Backgroud=0.5'], CLASSES)
     assert found.tolist() == [0.5, 0.9, 0.9]
 
 
@@ -157,6 +278,11 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, pred, root, tmp_path):
     twice = ('Metal=0.5', 'Metal=0.6')
     misuse(main, 'names its class again', *given, '--class-threshold', *twice)
     misuse(main, '0 is below 1', *given, '--round', 0)
+    misuse(main, '-1 is negative', *given, '--min-region', -1)
+    misuse(main, '--min-kept: 2.0 is not in', *given, '--min-kept', 2)
+    misuse(main, 'is of --fit, which is missing', *given, '--precision', 0.9)
+    both = ('--fit', pred, '--threshold', 0.5)
+    misuse(main, '--fit finds the thresholds', *given, *both)
     misuse(main, 'no prediction folder', root, '--data-root', root)
     misuse(main, 'no such file', pred, '--data-root', tmp_path / 'none')
     assert sorted(path.name for path in root.iterdir()) == ['test']

@@ -1,0 +1,103 @@
+"""Fit thresholds on predictions of images that have true labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmsegmentation.command import InputError
+from mmsegmentation.files import sha256_of
+from mmsegmentation.folds import open_folds
+from mmsegmentation.parts import find_masks, named_parts
+from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.parallel import Workers
+from utils.pseudo.lineage import check_family_unseen, checkpoints_of
+from utils.pseudo.thresholds import Fit, count_right, fit_thresholds
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Thresholds, and what they were fitted on.
+
+    Attributes:
+        fit: The thresholds.
+        source: The predictions.
+        image_ids: Those of its images that were used.
+        asked: The precision that was asked for, in [0, 1].
+        related: Whether a checkpoint that is labelled with made these predictions too.
+    """
+
+    fit: Fit
+    source: Predictions
+    image_ids: Sequence[str]
+    asked: float
+    related: bool
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``pseudo.json`` says about it; null for what is not known."""
+        known = {
+            'reached': self.fit.precision.tolist(),
+            'kept_share': self.fit.kept.tolist(),
+        }
+        return {
+            'predictions': str(self.source.folder),
+            'predictions_sha256': sha256_of(self.source.folder / MARKER),
+            'precision': self.asked,
+            'images': len(self.image_ids),
+            **{k: [None if x != x else x for x in v] for k, v in known.items()},
+        }
+
+
+def fit_on(
+    folder: Path,
+    predictions: Predictions,
+    root: Path,
+    precision: float,
+    workers: Workers,
+) -> Fitted:
+    """Fit the threshold of each class, for ``predictions`` to be labelled with.
+
+    Where the model is of a fold, the images that the fold leaves out measure what is
+    trained next: they are not fitted on, if ``folder`` has others.
+
+    Args:
+        folder: Predictions of images that their model was not trained on.
+        root: The data root with the true masks.
+        precision: Share of the kept pixels that must be right, in [0, 1].
+
+    Raises:
+        InputError: The model was trained on these images, classes differ, or a file is
+            missing or damaged.
+    """
+    source = open_predictions(folder)
+    if source.classes != predictions.classes:
+        raise InputError(
+            folder,
+            f'its classes differ from those of {predictions.folder}',
+            'predict both with one class table',
+        )
+    check_family_unseen(source)
+    image_ids = _not_left_out(source, predictions, root)
+    parts = named_parts(source.origin)
+    masks = find_masks(root, image_ids, parts)
+    counts = count_right(source, image_ids, masks, workers)
+    related = not {*checkpoints_of(source)}.isdisjoint(checkpoints_of(predictions))
+    fit = fit_thresholds(counts, precision)
+    return Fitted(fit, source, image_ids, precision, related)
+
+
+def _not_left_out(
+    source: Predictions, predictions: Predictions, root: Path
+) -> Sequence[str]:
+    record = predictions.origin.get('fold')
+    if not isinstance(record, dict):
+        return source.image_ids
+    folds = open_folds(root / 'folds')
+    if folds.sha256 != record.get('folds_sha256'):
+        raise InputError(
+            predictions.folder,
+            f'is of other folds than {folds.folder}',
+            'predict again with these',
+        )
+    left_out = set(folds.check(record.get('fold')).image_ids('valid'))
+    return [i for i in source.image_ids if i not in left_out] or source.image_ids

@@ -1,0 +1,65 @@
+"""What a person is told of pseudo labels, as text."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from utils.pseudo.fitting import Fitted
+
+
+def fit_table(fitted: 'Fitted', classes: Sequence[str]) -> str:
+    """Return the fitted thresholds, one line per class, and what is not kept."""
+    fit = fitted.fit
+    lines = [
+        f'fitted on {len(fitted.image_ids)} images of {fitted.source.folder} '
+        f'to precision {fitted.asked:g}',
+        f'{"class":<16}{"threshold":>10}{"precision":>11}{"kept":>8}',
+    ]
+    never = []
+    rows = zip(classes, fit.thresholds, fit.precision, fit.kept, strict=True)
+    for name, limit, precision, kept in rows:
+        lines.append(
+            f'{name:<16}{_limit(limit):>10}{_share(precision):>11}{_share(kept):>8}'
+        )
+        if limit > 1:
+            never.append(name)
+    if never:
+        lines.append(
+            f'not kept, for the precision is never reached: {", ".join(never)}'
+        )
+    if not fitted.related:
+        lines.append(
+            'note: no checkpoint that is labelled with made the predictions that were '
+            'fitted on'
+        )
+    return '\n'.join(lines)
+
+
+def kept_table(summary: dict[str, Any]) -> str:
+    """Return thresholds and kept shares, one line per class."""
+    lines = [f'{"class":<16}{"threshold":>10}{"predicted":>14}{"kept":>14}{"share":>8}']
+    keys = ('classes', 'thresholds', 'predicted_pixels', 'kept_pixels', 'kept_share')
+    for name, limit, predicted, kept, share in zip(
+        *(summary[key] for key in keys), strict=True
+    ):
+        cell, limit = _share(share), _limit(limit)
+        lines.append(f'{name:<16}{limit:>10}{predicted:>14,}{kept:>14,}{cell:>8}')
+    return '\n'.join(lines)
+
+
+def left_out(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each reason why images were left out."""
+    if count := len(summary['dropped']):
+        least = summary['min_kept']
+        why = f'less than {least:.1%} trusted' if least else 'out a trusted pixel'
+        yield f'{count} with{" " if least else ""}{why} were left out'
+    if count := len(summary['labelled']):
+        yield f'{count} that a labelled part holds too were left out'
+
+
+def _limit(value: float | None) -> str:
+    return 'none' if value is None or value > 1 else f'{value:.3f}'
+
+
+def _share(value: float | None) -> str:
+    return '-' if value is None or value != value else f'{value:.1%}'
