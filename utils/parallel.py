@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,6 @@ from mmsegmentation.command import InputError, progress, usable_cpus
 
 # Beyond it, a mistyped number would start processes until memory is full.
 MOST_JOBS = 1024
-# Seconds until a scheduler that does not answer is given up.
-PATIENCE = 20
-SLICE = 4096
 
 
 def add_worker_options(parser: argparse.ArgumentParser) -> None:
@@ -60,54 +56,35 @@ class Workers:
         Raises:
             InputError: The cluster cannot be reached, or what ``function`` raises.
         """
-        calls = self._on_cluster if self.cluster else self._here
+        calls = self._here if self.cluster is None else self._on_cluster
         yield from progress(calls(function, tasks), name, total=len(tasks))
 
     def _here(self, function: Callable, tasks: Sequence[tuple]) -> Iterator[Any]:
         from joblib import Parallel, delayed
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         run = Parallel(
             n_jobs=max(1, min(self.jobs, len(tasks))),
             return_as='generator',
             prefer='threads' if self.threads else None,
         )
-        yield from run(delayed(function)(*task) for task in tasks)
+        try:
+            yield from run(delayed(function)(*task) for task in tasks)
+        except TerminatedWorkerError:
+            raise InputError(
+                f'--jobs {self.jobs}',
+                'one of the processes was ended, as where memory runs out',
+                'give fewer',
+            ) from None
 
     def _on_cluster(self, function: Callable, tasks: Sequence[tuple]) -> Iterator[Any]:
-        from joblib import Parallel, delayed
-
-        with _dask(str(self.cluster)):
-            # joblib's Dask backend returns lists alone: by slices, so that the results
-            # of millions of images are never all in memory.
-            for start in range(0, len(tasks), SLICE):
-                part = tasks[start : start + SLICE]
-                yield from Parallel(n_jobs=-1)(delayed(function)(*t) for t in part)
-
-
-@contextmanager
-def _dask(address: str) -> Iterator[None]:
-    """Make joblib's own Dask backend the one in use, connected to ``address``."""
-    from joblib import parallel_config
-
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError(
-            '--cluster', 'Dask is not installed', 'pip install distributed'
-        ) from None
-    try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f'--cluster {address}', f'no scheduler answers ({error})', 'start it first'
-        ) from None
-    with client:
-        if not client.scheduler_info()['workers']:
+        try:
+            from utils.cluster import map_on_cluster
+        except ImportError:
             raise InputError(
-                f'--cluster {address}', 'has no workers', 'start dask worker first'
-            )
-        with parallel_config(backend='dask', client=client):
-            yield
+                '--cluster', 'Dask is not installed', 'pip install distributed'
+            ) from None
+        yield from map_on_cluster(str(self.cluster), function, tasks)
 
 
 ALONE = Workers()

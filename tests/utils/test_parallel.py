@@ -1,0 +1,292 @@
+"""The same bytes from one process, from several, and from a real Dask cluster."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from pickle import loads
+from threading import Timer
+
+import numpy as np
+import pytest
+
+from mmsegmentation.command import InputError
+from mmsegmentation.files import read_mask
+from utils import cluster as cluster_module
+from utils import eda, label_noise, prepare_data, submission
+from utils.draw_data import main as draw
+from utils.parallel import Workers
+
+# pycocotools' own arrays do not know NumPy 2's copy keyword.
+pytestmark = pytest.mark.filterwarnings(
+    'ignore:__array__ implementation:DeprecationWarning'
+)
+distributed = pytest.importorskip('distributed', reason='needs distributed')
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Processes:
+    """The processes of one cluster, on this machine alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / 'scheduler.json'
+        self.started: list[subprocess.Popen] = []
+
+    def start(self, kind: str, *argv: str) -> subprocess.Popen:
+        command = [sys.executable, '-m', 'dask', kind, '--host', '127.0.0.1', *argv]
+        command += ['--scheduler-file', str(self.file), '--no-dashboard']
+        command += ['--dashboard-address', '127.0.0.1:0']
+        log = (self.folder / f'{kind}{len(self.started)}.log').open('w')
+        # In a folder of their own: they find no relative path.
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        )
+        log.close()
+        self.started.append(process)
+        return process
+
+    def start_scheduler(self) -> str:
+        """Return its address."""
+        self.start('scheduler', '--port', '0')
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                return json.loads(self.file.read_text())['address']
+            except (FileNotFoundError, json.JSONDecodeError):
+                time.sleep(0.1)
+        raise TimeoutError((self.folder / 'scheduler0.log').read_text())
+
+    def start_workers(self, address: str, count: int) -> None:
+        for _ in range(count):
+            where = ('--local-directory', str(self.folder))
+            self.start('worker', '--no-nanny', '--nthreads', '1', *where)
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(count, timeout=120)
+
+    def end(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope='module')
+def scheduler(tmp_path_factory) -> Iterator[tuple[Processes, str]]:
+    """Give a scheduler, with its address."""
+    processes = Processes(tmp_path_factory.mktemp('cluster'))
+    try:
+        yield processes, processes.start_scheduler()
+    finally:
+        processes.end()
+
+
+def test_scheduler_without_workers__is_one_line(scheduler, raw, misuse):
+    # First of all: the others' workers stay.
+    address = scheduler[1]
+    prepare = (raw.folder, '--out', raw.out, '--cluster', address)
+    message = f'--cluster {address}: has no workers; start dask worker first'
+    misuse(prepare_data.main, message, *prepare)
+    assert not raw.out.exists()
+
+
+@pytest.fixture(scope='module')
+def address(scheduler) -> str:
+    """Give the address of a scheduler with two workers."""
+    processes, address = scheduler
+    processes.start_workers(address, 2)
+    return address
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory) -> Path:
+    """Give a raw folder of drawn images."""
+    folder = tmp_path_factory.mktemp('drawn') / 'raw'
+    counts = ('--train', '12', '--valid', '6', '--test', '6')
+    draw([str(folder), '--size', '64', *counts])
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob('*'))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def same_everywhere(run, tmp_path, address) -> Callable[..., dict[str, bytes]]:
+    """Run a command alone, in two processes, on the cluster: all bytes are equal."""
+
+    def call(main: Callable, *argv: object, out: str = 'out') -> dict[str, bytes]:
+        made = []
+        for number, where in enumerate(
+            [('--jobs', 1), ('--jobs', 2), ('--cluster', address)]
+        ):
+            target = tmp_path / out
+            code, _, err = run(main, *argv, '--out', target, *where)
+            assert (code, err) == (0, ''), where
+            made.append(contents(tmp_path) if target.is_file() else contents(target))
+            target.rename(tmp_path.parent / f'{tmp_path.name}.{number}')
+        assert made[0]
+        assert made[0] == made[1] == made[2]
+        return made[0]
+
+    return call
+
+
+def test_prepare_data__is_the_same_everywhere(same_everywhere, drawn):
+    made = same_everywhere(prepare_data.main, drawn)
+    assert len([name for name in made if name.startswith('train/mask/')]) == 12
+
+
+def test_submission__is_the_same_everywhere(same_everywhere, make_predictions):
+    rng = np.random.default_rng(0)
+    maps = {f'b {i}/한.jpg': rng.integers(0, 11, (8, 8), np.uint8) for i in range(9)}
+    pred = make_predictions('pred', maps)
+    small = ('--size', 4, 4)
+    made = same_everywhere(submission.main, 'write', pred, *small, out='s.csv')
+    assert made['s.csv'].count(b'\n') == 10
+
+
+@pytest.fixture
+def data_root(run, drawn, tmp_path) -> Path:
+    root = tmp_path / 'root'
+    assert run(prepare_data.main, drawn, '--out', root, '--jobs', 1)[0] == 0
+    return root
+
+
+def test_eda__is_the_same_everywhere(same_everywhere, data_root, drawn):
+    made = same_everywhere(eda.main, data_root, '--raw', drawn)
+    assert 'index.html' in made
+
+
+def test_label_noise__is_the_same_everywhere(
+    same_everywhere, data_root, drawn, make_predictions
+):
+    rng = np.random.default_rng(0)
+    masks = data_root / 'valid/mask'
+    maps = {}
+    for path in sorted(masks.rglob('*.png')):
+        label_map = np.array(read_mask(path))
+        label_map[:20, :20] = rng.integers(1, 11)
+        maps[path.relative_to(masks).with_suffix('.jpg').as_posix()] = label_map
+    pred = make_predictions('pred', maps, split='valid')
+    options = ('--data-root', data_root, '--json', drawn / 'val.json')
+    made = same_everywhere(label_noise.main, pred, *options)
+    assert 'findings.json' in made
+
+
+def test_command_with_relative_paths__is_the_same_everywhere(drawn, address, tmp_path):
+    (tmp_path / 'raw').symlink_to(drawn)
+    made = []
+    for name, where in (('one', ['--jobs', '1']), ('two', ['--cluster', address])):
+        command = [sys.executable, str(ROOT / 'utils/prepare_data.py'), 'raw']
+        done = subprocess.run(
+            [*command, '--out', name, *where],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, '')
+        made.append(contents(tmp_path / name))
+    assert made[0] == made[1]
+
+
+def test_map__keeps_the_order_beyond_one_slice(address, monkeypatch):
+    monkeypatch.setattr(cluster_module, 'SLICE', 100)
+    tasks = [(number, 7) for number in range(250)]
+    found = list(Workers(cluster=address).map(divmod, tasks, 'divide'))
+    assert found == [divmod(*task) for task in tasks]
+    assert list(Workers(cluster=address).map(divmod, [], 'divide')) == []
+
+
+@pytest.mark.parametrize('threads', [False, True])
+def test_map__keeps_the_order_here(threads):
+    tasks = [(number, 7) for number in range(50)]
+    found = list(Workers(2, threads=threads).map(divmod, tasks, 'divide'))
+    assert found == [divmod(*task) for task in tasks]
+
+
+def test_map__error_of_a_worker_arrives_as_itself(address, tmp_path):
+    path = tmp_path / 'none.png'
+    for workers in (Workers(2), Workers(cluster=address)):
+        with pytest.raises(InputError, match=r'none\.png: no such file; check the'):
+            list(workers.map(read_mask, [(path,)], 'read'))
+
+
+def test_command__error_of_a_worker_is_one_line(raw, misuse, monkeypatch, address):
+    # Gone between check and painting, so that the worker is the first to see it.
+    monkeypatch.setattr(prepare_data, 'check_images', lambda *_: None)
+    (raw.folder / 'b/1.jpg').unlink()
+    prepare = (raw.folder, '--out', raw.out, '--cluster', address)
+    misuse(prepare_data.main, r'b/1\.jpg: no such file', *prepare)
+    assert list(raw.out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize('address', ['tcp://127.0.0.1:1', 'nonsense', 'x://y:1', ''])
+def test_no_scheduler__is_one_line(raw, misuse, monkeypatch, address):
+    monkeypatch.setattr(cluster_module, 'PATIENCE', 1)
+    prepare = (raw.folder, '--out', raw.out, '--cluster', address)
+    misuse(prepare_data.main, 'no scheduler answers', *prepare)
+    assert not raw.out.exists()
+
+
+def test_ended_process__is_one_line():
+    with pytest.raises(InputError, match='--jobs 2: one of the processes was ended'):
+        list(Workers(2).map(os._exit, [(3,), (3,)], 'end'))
+
+
+def test_map__ended_worker_is_replaced_by_the_other(tmp_path):
+    processes = Processes(tmp_path)
+    try:
+        address = processes.start_scheduler()
+        processes.start_workers(address, 2)
+        Timer(0.5, processes.started[1].kill).start()
+        found = Workers(cluster=address).map(time.sleep, [(0.1,)] * 30, 'sleep')
+        assert list(found) == [None] * 30
+    finally:
+        processes.end()
+
+
+def test_map__ended_scheduler_is_one_line(tmp_path, capfd):
+    processes = Processes(tmp_path)
+    try:
+        address = processes.start_scheduler()
+        processes.start_workers(address, 2)
+        Timer(0.5, processes.started[0].kill).start()
+        with pytest.raises(InputError, match='the scheduler or a worker ended'):
+            list(Workers(cluster=address).map(time.sleep, [(0.1,)] * 60, 'sleep'))
+    finally:
+        processes.end()
+    assert capfd.readouterr().err == ''
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Holds a path, as an opened prediction folder does."""
+
+    folder: Path
+
+
+def test_pack__makes_paths_absolute_wherever_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here, there = Path('a/b.png'), Path('/c/d.png')
+    task = (here, [there, {'x': Nested(here)}], 'a/b.png')
+    packed = cluster_module.pack(task)
+    assert loads(packed) == (
+        tmp_path / here,
+        [there, {'x': Nested(tmp_path / here)}],
+        'a/b.png',
+    )
+    function = loads(cluster_module.pack(partial(Path.joinpath, here)))
+    assert function('c') == tmp_path / here / 'c'
