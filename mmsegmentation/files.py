@@ -1,5 +1,6 @@
 """Files: whole or absent, masks as palette PNGs, images named by their id."""
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from mmsegmentation.command import InputError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 ORIENTATION_TAG = 0x0112
+# What a disk answers that takes no more: full, over a quota or a limit, read-only.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def check_image_id(image_id: str) -> str:
@@ -187,15 +190,16 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a path to write beside ``path``; rename it there on success.
 
     Raises:
-        InputError: ``path`` exists and ``overwrite`` is false.
+        InputError: ``path`` exists and ``overwrite`` is false, or the disk is full.
     """
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise InputError(path, 'is a folder', 'name a file')
     beside = _make_beside(path, folder=False)
     try:
-        yield beside
-        beside.replace(path)
+        with _telling_no_room(path):
+            yield beside
+            beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -209,7 +213,7 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
 
     Raises:
         InputError: ``path`` exists and is not empty, and ``overwrite`` is false, or
-            it is not a folder of this kind.
+            it is not a folder of this kind, or the disk is full.
     """
     refuse_existing(path, overwrite)
     if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
@@ -221,13 +225,26 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
     path = path.resolve()  # a folder cannot be renamed over a link to one
     beside = _make_beside(path, folder=True)
     try:
-        yield beside
-        if path.exists():
-            _replace_folder(path, beside)
-        else:
-            beside.replace(path)
+        with _telling_no_room(path):
+            yield beside
+            if path.exists():
+                _replace_folder(path, beside)
+            else:
+                beside.replace(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _telling_no_room(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise InputError(
+            path, f'cannot be written ({error.strerror})', 'choose another place'
+        ) from None
 
 
 def _replace_folder(path: Path, new: Path) -> None:
