@@ -5,11 +5,16 @@ import re
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import settings
 
 from mmsegmentation.command import run_command
 
 # No test asks the network: albumentations would, for a newer version of itself.
 os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'
+
+# The same examples each time, however slow the machine is, and none kept on disk.
+settings.register_profile('tests', derandomize=True, deadline=None, database=None)
+settings.load_profile('tests')
 
 Result = tuple[int, str, str]
 
