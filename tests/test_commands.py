@@ -18,11 +18,13 @@ KNOWN = {
     'tools/benchmark.py',
     'tools/convert_checkpoint.py',
     'tools/demo.py',
+    'tools/self_train.py',
     'tools/test.py',
     'tools/train.py',
     'utils/draw_data.py',
     'utils/eda.py',
     'utils/ensemble.py',
+    'utils/gate.py',
     'utils/join.py',
     'utils/label_noise.py',
     'utils/picture.py',
@@ -42,6 +44,14 @@ SLOW = (
     'pandas',
     'scipy',
     'plotly',
+    'matplotlib',
+    'numba',
+    'joblib',
+    'distributed',
+    'pycocotools',
+    'albumentations',
+    'SimpleITK',
+    'jinja2',
 )
 HELP = f"""
 import runpy, sys
