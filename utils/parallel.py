@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from mmsegmentation.command import InputError, progress, usable_cpus
 
@@ -68,14 +69,22 @@ class Workers:
             return_as='generator',
             prefer='threads' if self.threads else None,
         )
+        results = run(delayed(function)(*task) for task in tasks)
         try:
-            yield from run(delayed(function)(*task) for task in tasks)
+            # "yield from" would close it itself, with a warning.
+            for result in results:  # noqa: UP028
+                yield result
         except TerminatedWorkerError:
             raise InputError(
                 f'--jobs {self.jobs}',
                 'one of the processes was ended, as where memory runs out',
                 'give fewer',
             ) from None
+        finally:
+            # Where the work is broken off, joblib warns that some was for nothing.
+            with catch_warnings():
+                simplefilter('ignore')
+                results.close()
 
     def _on_cluster(self, function: Callable, tasks: Sequence[tuple]) -> Iterator[Any]:
         try:
