@@ -1,23 +1,25 @@
-"""Write the submission CSV, check it, score it, and look at it.
+"""Write the submission CSV, check it, score it, look at it, and compare two.
 
     python utils/submission.py write PRED --out submission.csv --test-json test.json
     python utils/submission.py check submission.csv --test-json test.json
     python utils/submission.py score submission.csv MASKS
     python utils/submission.py show submission.csv --out pictures --images IMAGES
+    python utils/submission.py diff submission.csv other.csv --out differences
+    python utils/submission.py export submission.csv --out results.json
 
 PRED is a prediction folder or a plain folder of masks. Images are joined by their id
-(the JSON's file_name), never by their position.
+(the JSON's file_name), never by their position. A CSV that is read may be compressed.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmsegmentation.classes import CLASSES, palette_of
-from mmsegmentation.command import InputError, Parser, print_some, progress, run_command
+from mmsegmentation.command import SHOWN, InputError, Parser, progress, run_command
 from mmsegmentation.files import (
     list_images,
     mask_name,
@@ -27,18 +29,16 @@ from mmsegmentation.files import (
     whole_folder,
     write_json,
 )
+from mmsegmentation.predictions import open_predictions
 from mmsegmentation.scores import confusion_matrix, score_table, summarise
+from utils.coco_results import write_results
+from utils.listing import Listed, check_size, match_ids, read_listing
 from utils.mask_folder import MaskFolder, open_masks
-from utils.submission_csv import (
-    DOWN_SAMPLERS,
-    SIZE,
-    find_problems,
-    read_rows,
-    read_test_ids,
-    read_test_sizes,
-    resize_labels,
-    write_rows,
-)
+from utils.parallel import Workers, add_worker_options
+from utils.resize import LOGITS, RESIZERS, SIZE, resize_labels, sample_labels
+from utils.submission_csv import find_problems, read_rows, write_rows
+from utils.submission_diff import MARKER, compare, pair_rows, tell, write_difference
+from utils.submission_pictures import blend, save_picture
 
 PICTURES = 'pictures.json'
 
@@ -47,48 +47,67 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog='utils/submission.py', description=__doc__.split('\n')[0])
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
 
-    def add(name: str, run: Callable, what: str) -> argparse.ArgumentParser:
+    def add(run: Callable, what: str, out: str | None = None) -> Callable:
+        name = run.__name__.removeprefix('run_')
         command = commands.add_parser(name, help=what, description=what)
         command.set_defaults(run=run)
-        command.add_argument(
-            '--size',
-            type=_positive,
-            nargs=2,
-            default=SIZE,
-            metavar=('H', 'W'),
-            help='height and width of a label map in the CSV, in pixels',
-        )
-        command.add_argument(
-            '--num-classes',
-            type=_positive,
-            default=len(CLASSES),
-            help='size of the class table, background included',
-        )
-        return command
+        _add_common(command)
+        if out:
+            option = command.add_argument
+            option('--out', type=Path, required=True, metavar=out, help='result')
+            option('--overwrite', action='store_true', help='replace --out')
+        if run is run_write:
+            add_worker_options(command)
+        return command.add_argument
 
-    write = add('write', run_write, 'write a CSV from predicted masks')
-    write.add_argument('pred', type=Path, metavar='PRED', help='folder of predictions')
-    write.add_argument('--out', type=Path, required=True, metavar='CSV', help='result')
-    write.add_argument('--test-json', type=Path, help='COCO JSON: images and order')
-    write.add_argument('--overwrite', action='store_true', help='replace --out')
-    check = add('check', run_check, 'list all that is wrong with a CSV')
-    check.add_argument('--test-json', type=Path, required=True, help='COCO JSON')
-    score = add('score', run_score, 'score a CSV against masks')
-    show = add('show', run_show, 'draw a CSV as colour pictures')
-    for command in (check, score, show):
-        command.add_argument('csv', type=Path, metavar='CSV', help='submission file')
-    score.add_argument('masks', type=Path, metavar='MASKS', help='folder of true masks')
-    show.add_argument('--out', type=Path, required=True, metavar='D', help='new folder')
-    show.add_argument('--images', type=Path, help='photographs to blend with')
-    show.add_argument('--overwrite', action='store_true', help='replace --out')
-    for command in (write, score):
-        command.add_argument(
-            '--down-sampler',
-            choices=list(DOWN_SAMPLERS),
-            default='nearest',
-            help='how masks are brought to --size; the official one is nearest',
-        )
+    option = add(run_write, 'write a CSV from predicted masks', 'CSV')
+    option('pred', type=Path, metavar='PRED', help='folder of predictions')
+    option('--test-json', type=Path, help='COCO JSON: images and order')
+    text = (
+        'how masks are brought to --size: nearest is the official way, logits decides '
+        'at the same pixels by the probabilities of tools/test.py --probs'
+    )
+    option('--resize', choices=[*RESIZERS, LOGITS], default='nearest', help=text)
+    option = add(run_check, 'list all that is wrong with a CSV')
+    option('csv', type=Path, metavar='CSV', help='submission file')
+    option('--test-json', type=Path, required=True, help='COCO JSON of the images')
+    option = add(run_score, 'score a CSV against masks')
+    option('csv', type=Path, metavar='CSV', help='submission file')
+    option('masks', type=Path, metavar='MASKS', help='folder of true masks')
+    text = 'how masks are brought to --size; the official way is nearest'
+    option('--resize', choices=list(RESIZERS), default='nearest', help=text)
+    _add_pictures(add)
+    option = add(run_export, 'write COCO results: run lengths by class', 'JSON')
+    option('source', type=Path, metavar='CSV|PRED', help='submission, or predictions')
+    option('--test-json', type=Path, help='COCO JSON whose image ids are written')
     return parser.parse_args(argv)
+
+
+def _add_pictures(add: Callable) -> None:
+    option = add(run_show, 'draw a CSV as colour pictures', 'D')
+    option('csv', type=Path, metavar='CSV', help='submission file')
+    option('--images', type=Path, help='photographs to blend with')
+    option = add(run_diff, 'show where two CSVs disagree', 'D')
+    option('first', type=Path, metavar='A', help='submission file')
+    option('second', type=Path, metavar='B', help='submission file of the same images')
+    option('--pictures', type=int, default=20, metavar='N', help='images drawn')
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        '--size',
+        type=_positive,
+        nargs=2,
+        default=SIZE,
+        metavar=('H', 'W'),
+        help='height and width of a label map in the CSV, in pixels',
+    )
+    command.add_argument(
+        '--num-classes',
+        type=_positive,
+        default=len(CLASSES),
+        help='size of the class table, background included',
+    )
 
 
 def _positive(text: str) -> int:
@@ -100,6 +119,7 @@ def _positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    args.size = tuple(args.size)
     if args.num_classes > 255:
         raise InputError(
             '--num-classes', f'{args.num_classes} is above 255', 'ids are 8-bit'
@@ -111,72 +131,76 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_write(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.overwrite)
     image_ids, read = open_masks(args.pred, args.num_classes)
-    sizes: dict[str, tuple[int, int] | None] = {}
+    listed: dict[str, Listed] = {}
     if args.test_json is not None:
-        sizes = read_test_sizes(args.test_json)
-        image_ids = match_ids(image_ids, list(sizes), args.pred, args.test_json)
+        listed = read_listing(args.test_json)
+        image_ids = match_ids(image_ids, list(listed), args.pred, args.test_json)
+    probs = _open_probs(args.pred) if args.resize == LOGITS else None
+    work = partial(read_resized, read, probs, args.size, args.resize)
+    tasks = [
+        (image_id, listed[image_id].size if listed else None) for image_id in image_ids
+    ]
+    # Decoding lets go of the interpreter, so threads do.
+    label_maps = Workers.of(args, threads=True).map(work, tasks, 'write')
+    rows = zip(image_ids, label_maps, strict=True)
+    count = write_rows(args.out, rows, overwrite=args.overwrite)
+    print(f'{count} rows written to {args.out} (resized by {args.resize})')
 
-    def rows() -> Iterator[tuple[str, np.ndarray]]:
-        for image_id in progress(image_ids, 'write'):
-            label_map = read(image_id)
-            check_size(image_id, label_map.shape, sizes.get(image_id), args.size)
-            yield image_id, resize_labels(label_map, args.size, args.down_sampler)
 
-    count = write_rows(args.out, rows(), overwrite=args.overwrite)
-    print(f'{count} rows written to {args.out} (down-sampler {args.down_sampler})')
-
-
-def match_ids(
-    held: Iterable[str], wanted: Sequence[str], source: Path, listing: Path
-) -> list[str]:
-    """Return ``wanted``, if exactly these images are held.
-
-    Raises:
-        InputError: An image is missing, or there is one too many.
-    """
-    names = {mask_name(image_id): image_id for image_id in held}
-    for image_id in wanted:
-        if names.pop(mask_name(image_id), None) is None:
-            raise InputError(
-                repr(image_id), f'is in {listing} but not in {source}', 'predict it'
-            )
-    for image_id in names.values():
+def _open_probs(pred: Path) -> Callable[[str], np.ndarray | None]:
+    predictions = open_predictions(pred)
+    if not (pred / 'probs').is_dir():
         raise InputError(
-            repr(image_id),
-            f'is in {source} but not in {listing}',
-            'check that both are of the same data',
+            pred, 'holds no probs/', 'predict with --probs, or leave --resize out'
         )
-    return list(wanted)
+    return predictions.probs
 
 
-def check_size(
+def read_resized(
+    read: Callable[[str], np.ndarray],
+    probs_of: Callable[[str], np.ndarray | None] | None,
+    size: tuple[int, int],
+    resize: str,
     image_id: str,
-    found: tuple[int, ...],
     photograph: tuple[int, int] | None,
-    written: Sequence[int],
-) -> None:
-    """Stop where a mask has the size of neither its photograph nor the CSV.
+) -> np.ndarray:
+    """Return the label map of one image in the size of the CSV, (H, W) uint8.
+
+    Args:
+        read: What returns its mask.
+        probs_of: What returns its probabilities, if these decide.
+        photograph: Its height and width, in pixels, if they are known.
 
     Raises:
-        InputError: It has another one. Unknown sizes are let through.
+        InputError: A file is missing or damaged, or they do not fit together.
     """
-    if photograph and found not in (photograph, tuple(written)):
-        raise InputError(
-            repr(image_id),
-            f'its mask has size {found}, its photograph {photograph}',
-            'predict at the size of the photograph',
-        )
+    label_map = read(image_id)
+    check_size(image_id, label_map.shape, photograph, size)
+    if probs_of is None:
+        return resize_labels(label_map, size, resize)
+    probs = probs_of(image_id)
+    if probs is None:
+        raise InputError(repr(image_id), 'has no file in probs/', 'predict it again')
+    try:
+        return sample_labels(probs, label_map.shape, size)
+    except ValueError as error:
+        raise InputError(repr(image_id), str(error), 'predict it again') from None
 
 
 def run_check(args: argparse.Namespace) -> None:
-    wanted = read_test_ids(args.test_json)
-    problems = find_problems(args.csv, wanted, args.size, args.num_classes)
-    print_some(problems)
-    if problems:
-        count = f'{len(problems)} problem' + 's' * (len(problems) > 1)
-        raise InputError(args.csv, count, 'write it again')
+    listed = read_listing(args.test_json)
+    problems = find_problems(args.csv, listed, args.size, args.num_classes)
+    count = 0
+    for count, problem in enumerate(problems, start=1):
+        if count <= SHOWN:
+            print(problem)
+    if count > SHOWN:
+        print(f'... and {count - SHOWN} more')
+    if count:
+        text = f'{count} problem' + 's' * (count > 1)
+        raise InputError(args.csv, text, 'write it again')
     ids = args.size[0] * args.size[1]
-    print(f'{args.csv} is right: {len(wanted)} images of {ids:,} class ids')
+    print(f'{args.csv} is right: {len(listed)} images of {ids:,} class ids')
 
 
 def run_score(args: argparse.Namespace) -> None:
@@ -185,7 +209,7 @@ def run_score(args: argparse.Namespace) -> None:
     confusions = {}
     rows = read_rows(args.csv, args.size, args.num_classes)
     for image_id, label_map in progress(rows, 'score', len(left)):
-        truth = resize_labels(read(image_id), args.size, args.down_sampler)
+        truth = resize_labels(read(image_id), args.size, args.resize)
         confusions[image_id] = confusion_matrix(truth, label_map, args.num_classes)
         left.discard(mask_name(image_id))
     for name in sorted(left):
@@ -215,26 +239,59 @@ def run_show(args: argparse.Namespace) -> None:
             picture = colours[label_map]
             if args.images is not None:
                 picture = blend(read_image(args.images / image_id), label_map, colours)
-            path = folder / mask_name(image_id)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path, compress_level=1)
+            save_picture(folder / mask_name(image_id), picture)
             image_ids.append(image_id)
         source = {'file': args.csv.name, 'sha256': sha256_of(args.csv)}
         write_json(folder / PICTURES, {'submission': source, 'images': image_ids})
     print(f'{len(image_ids)} pictures written to {args.out}')
 
 
-def blend(image: np.ndarray, label_map: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Return a photograph half covered by its classes; background stays as it is.
+def run_diff(args: argparse.Namespace) -> None:
+    refuse_existing(args.out, args.overwrite)
+    if not 0 <= args.pictures <= 10_000:
+        raise InputError('--pictures', f'is {args.pictures}', 'give 0 to 10000')
+    files = args.first, args.second
+    classes = _names(args.num_classes)
+    colours = np.array(palette_of(args.num_classes), np.uint8)
+    with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
+        rows = pair_rows(*files, folder, args.size, args.num_classes)
+        found = compare(progress(rows, 'diff'), args.num_classes, args.pictures)
+        write_difference(folder, found, files, classes, colours)
+    print(tell(found, classes))
+    print(f'tables and {len(found.worst)} pictures written to {args.out}')
 
-    Args:
-        image: RGB, (H, W, 3) uint8; the label map is brought to its size.
-        label_map: Class ids, (h, w) uint8.
-        colours: RGB by class, (classes, 3) uint8.
-    """
-    label_map = resize_labels(label_map, image.shape[:2])
-    mixed = (image >> 1) + (colours >> 1)[label_map]
-    return np.where(label_map[..., None] > 0, mixed, image)
+
+def run_export(args: argparse.Namespace) -> None:
+    refuse_existing(args.out, args.overwrite)
+    listed = read_listing(args.test_json) if args.test_json else None
+    rows = progress(_numbered(args, listed), 'export')
+    count = write_results(args.out, rows, overwrite=args.overwrite)
+    print(f'{count} results written to {args.out}')
+
+
+def _numbered(
+    args: argparse.Namespace, listed: dict[str, Listed] | None
+) -> Iterator[tuple[int | str, np.ndarray]]:
+    """Yield what the JSON calls each image, and its label map."""
+    if args.source.is_dir():
+        image_ids, read = open_masks(args.source, args.num_classes)
+        rows: Iterator = ((image_id, read(image_id)) for image_id in image_ids)
+    else:
+        rows = read_rows(args.source, args.size, args.num_classes)
+    if listed is None:
+        yield from rows
+        return
+    left = {mask_name(image_id): row.number for image_id, row in listed.items()}
+    for image_id, label_map in rows:
+        if (number := left.pop(mask_name(image_id), None)) is None:
+            raise InputError(
+                repr(image_id), f'has no id in {args.test_json}', 'check --test-json'
+            )
+        yield number, label_map
+    for name in left:
+        raise InputError(
+            repr(name), f'is in {args.test_json} but not in {args.source}', 'predict it'
+        )
 
 
 if __name__ == '__main__':

@@ -1,8 +1,6 @@
 """The four sub-commands, from predicted masks to pictures and back to scores."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,11 @@ from PIL import Image
 
 from mmsegmentation.classes import PALETTE
 from mmsegmentation.files import write_mask
-from utils.submission import blend, main
+from mmsegmentation.predictions import write_probs
+from utils.listing import read_listing
+from utils.submission import main
+from utils.submission_csv import find_problems, write_rows
+from utils.submission_pictures import blend
 
 SHARED = Path(__file__).resolve().parents[2] / '../shared/data'
 SMALL = ('--size', 2, 2)
@@ -41,6 +43,18 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text().splitlines()[1:]
 
 
+def test_write__is_the_same_by_one_thread_and_two(run, make_predictions, tmp_path):
+    rng = np.random.default_rng(0)
+    maps = {f'{i}.jpg': rng.integers(0, 11, (64, 48), np.uint8) for i in range(40)}
+    pred, made = make_predictions('many', maps), []
+    for jobs in (1, 2):
+        out = tmp_path / f'{jobs}.csv'
+        assert run(main, 'write', pred, '--out', out, '--jobs', jobs)[0] == 0
+        made.append(out.read_bytes())
+    assert made[0] == made[1]
+    assert len(made[0]) > 40 * 2 * 65536
+
+
 def test_write__takes_every_second_pixel(run, pred, tmp_path):
     code, out, err = run(main, 'write', pred, '--out', tmp_path / 's.csv', *SMALL)
     assert (code, err) == (0, '')
@@ -53,10 +67,38 @@ def test_write__takes_every_second_pixel(run, pred, tmp_path):
 
 def test_write__maximum_only_by_name(run, pred, tmp_path):
     out = tmp_path / 's.csv'
-    run(main, 'write', pred, '--out', out, *SMALL, '--down-sampler', 'max')
+    run(main, 'write', pred, '--out', out, *SMALL, '--resize', 'max')
     assert lines_of(out)[0] == 'b_1/0002.jpg,9 1 2 10'
     run(main, 'write', pred, '--out', out, *SMALL, '--overwrite')
     assert lines_of(out)[0] == 'b_1/0002.jpg,0 1 2 10'
+
+
+def test_write__logits_decide_between_the_blocks_of_probabilities(run, pred, tmp_path):
+    # Of both images: class 7 in the left two columns of pixels, class 3 in the right.
+    probs = np.zeros((11, 1, 2), np.uint8)
+    probs[7, 0, 0] = probs[3, 0, 1] = 255
+    for image_id in ('b_1/0002.jpg', 'b_2/0002.jpg'):
+        write_probs(pred, image_id, probs.repeat(2, 1))
+    out = tmp_path / 's.csv'
+    for jobs in (1, 2):
+        write = ('write', pred, '--out', out, '--overwrite', '--jobs', jobs)
+        code, text, err = run(main, *write, *SMALL, '--resize', 'logits')
+        assert (code, err) == (0, '')
+        assert 'resized by logits' in text
+        assert lines_of(out) == ['b_1/0002.jpg,7 3 7 3', 'b_2/0002.jpg,7 3 7 3']
+
+
+def test_write__logits_need_probabilities_that_fit(misuse, pred, tmp_path):
+    write = ('write', pred, '--out', tmp_path / 's.csv', *SMALL, '--resize', 'logits')
+    misuse(main, 'holds no probs/; predict with --probs', *write)
+    write_probs(pred, 'b_1/0002.jpg', np.zeros((11, 2, 2), np.uint8))
+    misuse(main, r"'b_2/0002\.jpg': has no file in probs/", *write)
+    write_probs(pred, 'b_2/0002.jpg', np.zeros((11, 3, 2), np.uint8))
+    misuse(main, r"'b_[12]/0002\.jpg': 3 blocks of one size do not make 4", *write)
+    write_probs(pred, 'b_2/0002.jpg', np.zeros((10, 2, 2), np.uint8))
+    misuse(main, r'0002\.npy: is uint8 of shape \(10, 2, 2\), not', *write)
+    misuse(main, 'no prediction folder', 'write', pred / 'masks', *write[2:])
+    assert not (tmp_path / 's.csv').exists()
 
 
 def test_write__joins_by_name_and_not_by_position(run, pred, test_json, tmp_path):
@@ -111,7 +153,7 @@ def test_write__mask_of_another_size_than_its_photograph_is_named(
         listing.write_text(json.dumps({'images': images}))
 
     describe(4, 6)
-    message = r"'b_1/0002.jpg': its mask has size \(4, 4\), its photograph \(4, 6\)"
+    message = r"'b_[12]/0002.jpg': its mask has size \(4, 4\), its photograph \(4, 6\)"
     misuse(main, message, 'write', pred, *out)
     assert not (tmp_path / 's.csv').exists()
     describe(4, 4)
@@ -136,7 +178,7 @@ def test_write__id_of_no_class_leaves_nothing(misuse, tmp_path, value):
 def test_write__misuse_is_one_line(misuse, pred, tmp_path):
     out = ('--out', tmp_path / 's.csv')
     misuse(main, 'holds no PNG mask', 'write', tmp_path / 'none', *out)
-    misuse(main, 'invalid choice', 'write', pred, *out, '--down-sampler', 'mean')
+    misuse(main, 'invalid choice', 'write', pred, *out, '--resize', 'mean')
     misuse(main, 'must be in 1-9999', 'write', pred, *out, '--size', 0, 4)
     misuse(main, 'ids are 8-bit', 'write', pred, *out, '--num-classes', 300)
     misuse(main, 'required', 'write', pred)
@@ -166,9 +208,9 @@ def test_check__lists_all_problems_and_leaves_with_2(run, pred, test_json, tmp_p
     code, text, err = run(main, 'check', out, '--test-json', listing)
     assert code == 2
     assert text.splitlines() == [
+        "line 2 ('b_1/0002.jpg'): is not in the test part",
         "line 3 ('b_2/0002.jpg'): PredictionString has 65535 ids, not 65536",
         "image 'c.jpg' is missing",
-        "image 'b_1/0002.jpg' is not in the test part",
     ]
     assert err == f'error: {out}: 3 problems; write it again\n'
 
@@ -204,7 +246,7 @@ def test_score__compares_with_masks_of_the_same_name(run, pred, tmp_path):
 
 def test_score__other_down_sampler_costs_points(run, pred, tmp_path):
     out = tmp_path / 's.csv'
-    run(main, 'write', pred, '--out', out, *SMALL, '--down-sampler', 'max')
+    run(main, 'write', pred, '--out', out, *SMALL, '--resize', 'max')
     # Background became battery in one of eight pixels: both score 0, four others 1.
     text = run(main, 'score', out, pred / 'masks', *SMALL)[1]
     assert 'mIoU 0.6667' in text
@@ -279,26 +321,10 @@ def test_show__misuse_leaves_nothing(misuse, run, pred, tmp_path):
     assert run(main, *show, new, '--overwrite')[0] == 0
 
 
-def test_help__needs_nothing_slow():
-    code = (
-        'import sys; from utils.submission import main\n'
-        'try: main(["write", "--help"])\n'
-        'finally: print([m for m in ("torch", "mmseg", "cv2", "pandas") '
-        'if m in sys.modules])'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=True
-    )
-    assert '--down-sampler' in done.stdout
-    assert done.stdout.splitlines()[-1] == '[]'
-
-
 @pytest.mark.skipif(not SHARED.is_dir(), reason='real photographs are not here')
 def test_real_photographs__have_ids_that_the_csv_can_hold(tmp_path):
-    from utils.submission_csv import find_problems, read_test_ids, write_rows
-
-    image_ids = read_test_ids(SHARED / 'recycle_real/test.json')
+    image_ids = list(read_listing(SHARED / 'recycle_real/test.json'))
     blank = np.zeros((256, 256), np.uint8)
     path = tmp_path / 's.csv'
     assert write_rows(path, ((i, blank) for i in image_ids)) == len(image_ids) > 50
-    assert find_problems(path, image_ids) == []
+    assert list(find_problems(path, image_ids)) == []

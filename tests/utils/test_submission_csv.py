@@ -1,27 +1,32 @@
-"""The CSV against pandas and OpenCV, and against everything that can be broken."""
+"""The CSV against pandas, and against everything that can be broken."""
 
-import json
+import bz2
+import csv
+import gzip
+import io
+import lzma
 import random
+import zipfile
 from pathlib import Path
 
-import albumentations
-import cv2
 import numpy as np
 import pandas
 import pytest
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from mmsegmentation.command import InputError
 from mmsegmentation.scores import confusion_matrix, mean_iou
+from utils.resize import resize_labels
 from utils.submission_csv import (
     HEADER,
+    Columns,
     find_problems,
-    format_ids,
-    parse_ids,
+    parse_header,
+    parse_row,
     read_rows,
-    read_test_ids,
-    resize_labels,
+    split_cells,
     write_rows,
 )
 
@@ -29,93 +34,13 @@ SAMPLE = Path(__file__).resolve().parents[2] / '../shared/data/recycle_trash_sam
 SIZE = (2, 2)
 GOOD = f'{HEADER}\na/1.jpg,0 1 2 10\nb/1.jpg,0 0 0 0\n'.encode()
 IDS = ['a/1.jpg', 'b/1.jpg']
+ROWS = {'a/1.jpg': [0, 1, 2, 10], 'b/1.jpg': [0, 0, 0, 0]}
 
 
 def problems_of(tmp_path, content: bytes, ids=IDS) -> list[str]:
     path = tmp_path / 'submission.csv'
     path.write_bytes(content)
-    return find_problems(path, ids, SIZE)
-
-
-def test_resize_labels__nearest_equals_opencv_for_any_size():
-    rng = np.random.default_rng(0)
-    for height, width in rng.integers(1, 700, (150, 2)):
-        label_map = rng.integers(0, 11, (height, width), np.uint8)
-        size = tuple(map(int, rng.integers(1, 300, 2)))
-        wanted = cv2.resize(label_map, size[::-1], interpolation=cv2.INTER_NEAREST)
-        np.testing.assert_array_equal(resize_labels(label_map, size), wanted)
-
-
-def test_resize_labels__nearest_equals_albumentations():
-    label_map = np.random.default_rng(0).integers(0, 11, (480, 640), np.uint8)
-    resize = albumentations.Resize(256, 256)
-    image = np.zeros((480, 640, 3), np.uint8)
-    wanted = resize(image=image, mask=label_map)['mask']
-    np.testing.assert_array_equal(resize_labels(label_map), wanted)
-
-
-def test_resize_labels__nearest_has_phase_0():
-    label_map = np.random.default_rng(0).integers(0, 11, (512, 512), np.uint8)
-    np.testing.assert_array_equal(resize_labels(label_map), label_map[::2, ::2])
-
-
-def test_resize_labels__nearest_exact_equals_pillow():
-    label_map = np.random.default_rng(0).integers(0, 11, (512, 300), np.uint8)
-    wanted = Image.fromarray(label_map).resize((100, 256), Image.Resampling.NEAREST)
-    found = resize_labels(label_map, (256, 100), 'nearest-exact')
-    np.testing.assert_array_equal(found, np.asarray(wanted))
-
-
-def test_resize_labels__is_not_the_maximum_of_2x2():
-    label_map = np.array([[0, 9], [8, 7]], np.uint8)
-    assert resize_labels(label_map, (1, 1)).tolist() == [[0]]
-    assert resize_labels(label_map, (1, 1), 'max').tolist() == [[9]]
-
-
-def test_resize_labels__max_takes_each_block():
-    label_map = np.random.default_rng(0).integers(0, 11, (6, 8), np.uint8)
-    wanted = label_map.reshape(3, 2, 4, 2).max((1, 3))
-    np.testing.assert_array_equal(resize_labels(label_map, (3, 4), 'max'), wanted)
-
-
-def test_resize_labels__refuses_colours():
-    with pytest.raises(ValueError, match=r'of shape \(H, W\), got uint8 of shape'):
-        resize_labels(np.zeros((4, 4, 3), np.uint8))
-
-
-def test_format_ids__equals_join():
-    ids = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
-    assert format_ids(ids) == ' '.join(map(str, ids.ravel())).encode()
-
-
-def test_parse_ids__is_the_way_back():
-    ids = np.random.default_rng(0).integers(0, 256, 1000, np.uint8)
-    np.testing.assert_array_equal(parse_ids(format_ids(ids), 1000, 256), ids)
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [
-        (b'', 'space too many, or is empty'),
-        (b'0 1 2', 'has 3 ids, not 4'),
-        (b'0 1 2 3 4', 'has 5 ids, not 4'),
-        (b'0 1 2 11', 'holds class id 11'),
-        (b'0 1 2 999', 'holds class id 999'),
-        (b'0 1 2 256', 'holds class id 256'),
-        (b'0 1 2 1024', 'number of more than 3 digits'),
-        (b'0  1 2 3', 'space too many'),
-        (b' 0 1 2 3', 'space too many'),
-        (b'0 1 2 3 ', 'space too many'),
-        (b'0 1 2 -1', "holds b'-'"),
-        (b'0 1 2 1.0', r"holds b'\.'"),
-        (b'0\t1 2 3', r"holds b'\\t'"),
-        (b'0 1 2 \xff', r"holds b'\\xff'"),
-        (b'0' * 17, 'has 17 characters, too many'),
-    ],
-)
-def test_parse_ids__names_what_is_wrong(text, message):
-    with pytest.raises(ValueError, match=message):
-        parse_ids(text, 4, 11)
+    return list(find_problems(path, ids, SIZE))
 
 
 def test_write_rows__equals_pandas(tmp_path):
@@ -182,9 +107,9 @@ def test_find_problems__lists_all_at_once(tmp_path):
         "line 2 ('a/1.jpg'): PredictionString has 3 ids, not 4",
         "line 3 ('c.jpg'): PredictionString holds class id 77, but there are only 11 "
         'classes',
+        "line 3 ('c.jpg'): is not in the test part",
+        "line 4 ('a/1.jpg'): has a row already, line 2",
         "image 'b/1.jpg' is missing",
-        "image 'a/1.jpg' has 2 rows",
-        "image 'c.jpg' is not in the test part",
     ]
 
 
@@ -194,12 +119,13 @@ def test_find_problems__lists_all_at_once(tmp_path):
         (b'', 'has no comma'),
         (b'\0\0\0', 'has no comma'),
         (b',0 0 0 0', 'has no image id'),
-        (b'a,b,0 0 0 0', 'more than two columns'),
+        (b'a,b,0 0 0 0', 'has 3 columns, not 2'),
         (b'"a/1.jpg,0 0 0 0', 'quote that is not closed'),
         (b'"a"/1.jpg",0 0 0 0', 'quote that is not closed'),
         (b'",0 0 0 0', 'quote that is not closed'),
         (b'\xff\xfe.jpg,0 0 0 0', 'not UTF-8'),
-        (b'c.jpg,"0 0 0 0', "holds b'\"'"),
+        (b'c.jpg,"0 0 0 0', 'quote that is not closed'),
+        (b'c.jpg,0 "0 0 0', "holds b'\"'"),
         (b'c.jpg,' + b'0 ' * 3_000_000, 'has 6000000 characters, too many'),
     ],
 )
@@ -233,8 +159,122 @@ def test_find_problems__any_damage_is_a_problem_and_never_a_crash(tmp_path):
             case _:
                 content[at:at] = draw.randbytes(draw.randrange(1, 5))
         path.write_bytes(content)
-        if not find_problems(path, IDS, SIZE):
+        if not list(find_problems(path, IDS, SIZE)):
             assert [i for i, _ in read_rows(path, SIZE)] == IDS
+
+
+def test_find_problems__without_a_header_reads_the_first_row(tmp_path):
+    content = GOOD[len(HEADER) + 1 :]
+    assert problems_of(tmp_path, content) == [
+        "line 1: the header is b'a/1.jpg,0 1 2 10', not 'image_id,PredictionString'"
+    ]
+
+
+def zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('submission.csv', content)
+    return file.getvalue()
+
+
+def pandas_form(**options: object) -> bytes:
+    columns = {'image_id': IDS, 'PredictionString': ['0 1 2 10', '0 0 0 0']}
+    return pandas.DataFrame(columns).to_csv(**options).encode()
+
+
+TURNED = ['PredictionString', 'image_id']
+
+
+PACKED = {
+    'gzip': gzip.compress(GOOD),
+    'bzip2': bz2.compress(GOOD),
+    'xz': lzma.compress(GOOD),
+    'zip': zipped(GOOD),
+}
+# What a strict reader may not take: check names it.
+UNUSUAL = {
+    'byte order mark': b'\xef\xbb\xbf' + GOOD,
+    'columns turned': pandas_form(
+        index=False, columns=['PredictionString', 'image_id']
+    ),
+    'a column of row numbers': pandas_form(),
+    'all at once': gzip.compress(
+        b'\xef\xbb\xbf'
+        + pandas_form(
+            columns=TURNED,
+            quoting=csv.QUOTE_ALL,
+            lineterminator='\r\n',
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize('form', PACKED)
+def test_packed__is_read_and_checked_as_it_is(tmp_path, form):
+    assert problems_of(tmp_path, PACKED[form]) == []
+    rows = dict(read_rows(tmp_path / 'submission.csv', SIZE))
+    assert {i: m.ravel().tolist() for i, m in rows.items()} == ROWS
+
+
+@pytest.mark.parametrize('form', UNUSUAL)
+def test_unusual__is_read_but_named_by_check(tmp_path, form):
+    (problem,) = problems_of(tmp_path, UNUSUAL[form])
+    assert problem.startswith('line 1: the header is ')
+    rows = dict(read_rows(tmp_path / 'submission.csv', SIZE))
+    assert {i: m.ravel().tolist() for i, m in rows.items()} == ROWS
+
+
+def test_unusual__empty_lines_are_passed_over(tmp_path):
+    found = problems_of(tmp_path, GOOD.replace(b'\n', b'\n\n'))
+    assert found == [f'line {i}: has no comma' for i in (2, 4, 6)]
+    assert [i for i, _ in read_rows(tmp_path / 'submission.csv', SIZE)] == IDS
+
+
+def test_packed__breaking_off_is_one_line(tmp_path):
+    path = tmp_path / 'submission.csv'
+    for content in PACKED.values():
+        path.write_bytes(content[:-9])
+        with pytest.raises(InputError, match=r'cannot be (read to its end|unpacked)'):
+            list(read_rows(path, SIZE))
+
+
+@given(
+    st.lists(st.text(st.characters(codec='utf-8', exclude_characters='\r\n\0'))),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_split_cells__takes_apart_what_csv_put_together(cells, quoting):
+    cells = ['', *cells]
+    text = io.StringIO()
+    csv.writer(text, quoting=quoting, lineterminator='').writerow(cells)
+    found = split_cells(text.getvalue().encode())
+    assert [cell.decode() for cell in found] == cells
+
+
+@given(st.text('a", ', min_size=1))
+def test_split_cells__agrees_with_csv_on_any_quotes(text):
+    try:
+        (wanted,) = csv.reader([text], strict=True)
+    except csv.Error:
+        with pytest.raises(ValueError, match='quote that is not closed'):
+            split_cells(text.encode())
+    else:
+        assert [cell.decode() for cell in split_cells(text.encode())] == wanted
+
+
+@given(st.binary(), st.sampled_from([Columns(), Columns(1, 0), Columns(2, 1, 3)]))
+def test_parse_row__any_bytes_are_a_row_or_a_fault(line, columns):
+    try:
+        image_id, text = parse_row(line, columns)
+    except ValueError as error:
+        assert str(error).startswith('has ')
+    else:
+        assert image_id.encode() in line.replace(b'""', b'"')
+        assert text in line.replace(b'""', b'"')
+
+
+@given(st.binary())
+def test_parse_header__any_bytes_are_columns_or_none(header):
+    assert parse_header(header) is None or b'PredictionString' in header
 
 
 def test_read_rows__stops_at_the_first_problem(tmp_path):
@@ -251,31 +291,6 @@ def test_read_rows__stops_at_the_first_problem(tmp_path):
     path.write_bytes(HEADER.encode())
     with pytest.raises(InputError, match='has no rows'):
         list(read_rows(path, SIZE))
-
-
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        ('{', 'not readable as JSON'),
-        ([], 'has no images with file names'),
-        ({'images': [{'id': 1}]}, 'has no images with file names'),
-        ({'images': [{'file_name': 3}]}, 'has no images with file names'),
-        ({'images': []}, 'names no image'),
-        ({'images': [{'file_name': '../a.jpg'}]}, 'must stay inside its folder'),
-        ({'images': [{'file_name': 'a.jpg'}] * 2}, "has 'a.jpg' twice"),
-    ],
-)
-def test_read_test_ids__names_what_is_wrong(tmp_path, content, message):
-    path = tmp_path / 'test.json'
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(InputError, match=message):
-        read_test_ids(path)
-
-
-def test_read_test_ids__keeps_the_order(tmp_path):
-    path = tmp_path / 'test.json'
-    path.write_text(json.dumps({'images': [{'file_name': f'{i}.jpg'} for i in 'cab']}))
-    assert read_test_ids(path) == ['c.jpg', 'a.jpg', 'b.jpg']
 
 
 # pycocotools' own arrays do not know NumPy 2's copy keyword.

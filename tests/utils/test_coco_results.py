@@ -1,0 +1,97 @@
+"""Run lengths for contests that want them: back through pycocotools they are equal."""
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from mmsegmentation.files import read_json, write_mask
+from utils.coco_results import write_results
+from utils.submission import main
+from utils.submission_csv import write_rows
+
+# pycocotools' own arrays do not know NumPy 2's copy keyword.
+pytestmark = pytest.mark.filterwarnings(
+    'ignore:__array__ implementation:DeprecationWarning'
+)
+
+
+def painted(rows: list[dict], shape: tuple[int, int]) -> np.ndarray:
+    label_map = np.zeros(shape, np.uint8)
+    for row in rows:
+        inside = coco.decode(row['segmentation'])
+        assert not label_map[inside == 1].any()
+        label_map[inside == 1] = row['category_id']
+    return label_map
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (1, 7), (40, 30), (256, 256)])
+def test_write_results__decodes_to_the_same_label_map(tmp_path, shape):
+    rng = np.random.default_rng(0)
+    maps = {name: rng.integers(0, 11, shape, np.uint8) for name in ('a', 'b', '한 c')}
+    maps['b'][:] = 0
+    path = tmp_path / 'results.json'
+    count = write_results(path, maps.items())
+    rows = read_json(path)
+    assert len(rows) == count
+    for name, label_map in maps.items():
+        own = [row for row in rows if row['image_id'] == name]
+        np.testing.assert_array_equal(painted(own, shape), label_map)
+    assert {row['score'] for row in rows} == {1.0}
+
+
+def test_write_results__of_no_image_is_an_empty_list(tmp_path):
+    assert write_results(tmp_path / 'r.json', []) == 0
+    assert read_json(tmp_path / 'r.json') == []
+
+
+@pytest.fixture
+def submission(tmp_path):
+    maps = {'a/1.jpg': [[0, 1], [2, 2]], 'b/1.jpg': [[10, 10], [10, 10]]}
+    path = tmp_path / 's.csv'
+    write_rows(path, ((i, np.array(rows, np.uint8)) for i, rows in maps.items()))
+    return path
+
+
+def listing(tmp_path, *names):
+    path = tmp_path / 'test.json'
+    images = [{'id': 40 + i, 'file_name': name} for i, name in enumerate(names)]
+    path.write_text(json.dumps({'images': images}))
+    return path
+
+
+def test_export__names_images_by_id_of_the_json_or_by_file_name(
+    run, submission, tmp_path
+):
+    out = tmp_path / 'r.json'
+    export = ('export', submission, '--out', out, '--size', 2, 2)
+    code, text, err = run(main, *export)
+    assert (code, err) == (0, '')
+    assert '3 results written' in text
+    rows = [(row['image_id'], row['category_id']) for row in read_json(out)]
+    assert rows == [('a/1.jpg', 1), ('a/1.jpg', 2), ('b/1.jpg', 10)]
+    names = listing(tmp_path, 'b/1.jpg', 'a/1.jpg')
+    assert run(main, *export, '--test-json', names, '--overwrite')[0] == 0
+    rows = [(row['image_id'], row['category_id']) for row in read_json(out)]
+    assert rows == [(41, 1), (41, 2), (40, 10)]
+
+
+def test_export__takes_masks_in_their_own_size(run, tmp_path):
+    label_map = np.random.default_rng(0).integers(0, 3, (5, 9), np.uint8)
+    write_mask(tmp_path / 'masks/a.png', label_map)
+    out = tmp_path / 'r.json'
+    assert run(main, 'export', tmp_path / 'masks', '--out', out)[0] == 0
+    np.testing.assert_array_equal(painted(read_json(out), (5, 9)), label_map)
+
+
+def test_export__misuse_is_one_line_and_leaves_nothing(misuse, submission, tmp_path):
+    out = tmp_path / 'r.json'
+    export = ('export', submission, '--out', out, '--size', 2, 2, '--test-json')
+    misuse(main, r"'b/1\.jpg': has no id in", *export, listing(tmp_path, 'a/1.jpg'))
+    names = listing(tmp_path, 'a/1.jpg', 'b/1.jpg', 'c.jpg')
+    misuse(main, r"'c\.png': is in .*test\.json but not in", *export, names)
+    misuse(main, 'holds no PNG mask', 'export', tmp_path, '--out', out)
+    misuse(main, 'cannot be read', 'export', tmp_path / 'none', '--out', out)
+    assert not out.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['s.csv', 'test.json']
