@@ -230,6 +230,8 @@ def write_image(
     num_classes: int,
 ) -> dict[int, int]:
     """Link one image and paint its mask; return pixels per class id."""
+    from utils.run_lengths import count_ids
+
     target = folder / 'images' / row['file_name']
     target.parent.mkdir(parents=True, exist_ok=True)
     link_or_copy(source, target)
@@ -237,8 +239,8 @@ def write_image(
         return {}
     label_map = paint(annotations, row['height'], row['width'], labels, order)
     write_mask(folder / 'mask' / mask_name(row['file_name']), label_map, num_classes)
-    ids, pixels = np.unique(label_map, return_counts=True)
-    return dict(zip(ids.tolist(), pixels.tolist(), strict=True))
+    pixels = count_ids(label_map)
+    return {number: int(pixels[number]) for number in np.flatnonzero(pixels).tolist()}
 
 
 def describe(

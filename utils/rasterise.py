@@ -1,6 +1,7 @@
 """COCO annotations to label maps."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,31 +20,34 @@ def paint(
     """Return class ids, (height, width) uint8; 0 where no object lies.
 
     Equals the official loop: sorted by ``area``, largest first (equal areas in the
-    order of the file), each object's ``annToMask`` painted over the earlier ones.
+    order of the file), each object's ``annToMask`` painted over the earlier ones. But
+    objects are painted by their run lengths, so that each costs its own pixels alone.
 
     Args:
         annotations: COCO annotations of one image.
         labels: Class id of the table by category id of the file.
         order: ``'area'``, or ``'points'``: fewest polygon points first.
     """
-    from pycocotools import mask as coco_mask
+    from utils.run_lengths import paint_runs
 
-    label_map = np.zeros((height, width), np.uint8)
-    layers = [(a, to_rle(a['segmentation'], height, width)) for a in annotations]
+    layers = [(a, to_runs(a['segmentation'], height, width)) for a in annotations]
     if order == 'area':
         layers.sort(key=lambda layer: -_area(*layer))
     else:
         layers.sort(key=lambda layer: _points(layer[0]['segmentation']))
-    for annotation, rle in layers:
-        if rle is not None:
-            label_map[coco_mask.decode(rle) == 1] = labels[annotation['category_id']]
-    return label_map
+    canvas = np.zeros(height * width, np.uint8)
+    for annotation, parts in layers:
+        label = labels[annotation['category_id']]
+        # Parts of one object may overlap: one after the other, they are their union.
+        for part in parts:
+            paint_runs(np.frombuffer(part['counts'], np.uint8), label, canvas)
+    return np.ascontiguousarray(canvas.reshape(width, height).T)
 
 
-def to_rle(
+def to_runs(
     segmentation: list | Mapping, height: int, width: int
-) -> Mapping[str, object] | None:
-    """Return COCO's compressed run lengths of one object; None if nothing is left.
+) -> list[dict[str, Any]]:
+    """Return COCO's compressed run lengths of the parts of one object.
 
     Polygons of fewer than three points are left out; points outside the image are
     moved to its border.
@@ -53,26 +57,37 @@ def to_rle(
     if isinstance(segmentation, Mapping):
         rle = {'size': [height, width], 'counts': segmentation['counts']}
         if isinstance(rle['counts'], list):
-            return coco_mask.frPyObjects(rle, height, width)
-        return rle
+            return [coco_mask.frPyObjects(rle, height, width)]
+        return [{**rle, 'counts': rle['counts'].encode('ascii')}]
     polygons = [clip(p, height, width) for p in segmentation if len(p) >= 6]
-    if not polygons:
-        return None
-    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return coco_mask.frPyObjects(polygons, height, width) if polygons else []
 
 
-def clip(polygon: Sequence[float], height: int, width: int) -> list[float]:
-    """Return ``x, y, x, y, ...`` with each point moved into the image."""
-    points = np.asarray(polygon, np.float64).reshape(-1, 2)
-    return points.clip(0, (width, height)).ravel().tolist()
+def to_rle(
+    segmentation: list | Mapping, height: int, width: int
+) -> Mapping[str, Any] | None:
+    """Return one object as :func:`to_runs`, in one piece; None if nothing is left."""
+    from pycocotools import mask as coco_mask
+
+    parts = to_runs(segmentation, height, width)
+    return coco_mask.merge(parts) if parts else None
 
 
-def _area(annotation: Mapping, rle: Mapping | None) -> float:
+def clip(polygon: Sequence[float], height: int, width: int) -> np.ndarray:
+    """Return ``x, y, x, y, ...`` as float64, with each point moved into the image."""
+    points = np.array(polygon, np.float64)
+    for values, end in ((points[::2], width), (points[1::2], height)):
+        if values.min() < 0 or values.max() > end:
+            values.clip(0, end, out=values)
+    return points
+
+
+def _area(annotation: Mapping, parts: Sequence[Mapping]) -> float:
     from pycocotools import mask as coco_mask
 
     if 'area' in annotation:
         return float(annotation['area'])
-    return 0.0 if rle is None else float(coco_mask.area(rle))
+    return float(coco_mask.area(coco_mask.merge(parts))) if parts else 0.0
 
 
 def _points(segmentation: list | Mapping) -> int:

@@ -1,17 +1,25 @@
 """COCO annotations to label maps: what lies on top, and odd outlines."""
 
+from collections import defaultdict
+from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
+from mmsegmentation.files import read_json
 from utils.rasterise import paint, to_rle
+from utils.run_lengths import count_ids, paint_runs
 
 # pycocotools' own arrays do not know NumPy 2's copy keyword.
 pytestmark = pytest.mark.filterwarnings(
     'ignore:__array__ implementation:DeprecationWarning'
 )
+SHARED = Path(__file__).resolve().parents[2] / '../shared/data'
 SIZE = 8
 LABELS = {number: number for number in range(11)}
 
@@ -124,3 +132,90 @@ def test_paint__run_lengths_of_both_kinds(compressed):
         shape['counts'] = coco.encode(binary)['counts'].decode()
     label_map = painted({'category_id': 5, 'segmentation': shape, 'area': 4})
     np.testing.assert_array_equal(label_map, 5 * binary)
+
+
+def official(annotations: list[dict], height: int, width: int) -> np.ndarray:
+    """Paint as the organisers' notebook does: ``annToMask``, largest area first."""
+    label_map = np.zeros((height, width), np.uint8)
+    for annotation in sorted(annotations, key=lambda a: a['area'], reverse=True):
+        outline = coco.frPyObjects(annotation['segmentation'], height, width)
+        inside = coco.decode(coco.merge(outline)) == 1
+        label_map[inside] = annotation['category_id']
+    return label_map
+
+
+corners = st.lists(
+    st.tuples(st.floats(0, 40), st.floats(0, 30))
+    | st.tuples(*[st.integers(0, 30)] * 2),
+    min_size=3,
+    max_size=12,
+)
+objects = st.lists(
+    st.tuples(st.lists(corners, min_size=1, max_size=3), st.integers(1, 10)), max_size=5
+)
+
+
+@given(objects)
+def test_paint__equals_the_official_loop_on_any_outlines(shapes):
+    """Outlines may cross themselves, each other, and their own other parts."""
+    annotations = [
+        {
+            'category_id': category,
+            'area': float(number * 7 % 3),
+            'segmentation': [[v for point in part for v in point] for part in parts],
+        }
+        for number, (parts, category) in enumerate(shapes)
+    ]
+    found = paint(annotations, 30, 40, LABELS)
+    np.testing.assert_array_equal(found, official(annotations, 30, 40))
+    assert found.flags.c_contiguous
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason='real photographs are not here')
+@pytest.mark.parametrize(
+    ('name', 'count'),
+    [
+        ('recycle_trash_sample/train', 50),
+        ('recycle_trash_sample/val', 10),
+        ('recycle_real/train_all', 362),
+    ],
+)
+def test_paint__equals_the_official_loop_on_real_sets(name, count):
+    content = read_json(SHARED / f'{name}.json')
+    by_image = defaultdict(list)
+    for annotation in content['annotations']:
+        by_image[annotation['image_id']].append(annotation)
+    for row in content['images']:
+        args = by_image[row['id']], row['height'], row['width']
+        found = paint(*args, LABELS)
+        np.testing.assert_array_equal(found, official(*args), row['file_name'])
+    assert len(content['images']) == count
+
+
+masks = arrays(
+    np.uint8, array_shapes(min_dims=2, max_dims=2), elements=st.integers(0, 1)
+)
+
+
+@given(masks)
+def test_paint_runs__paints_what_pycocotools_encoded(mask):
+    counts = coco.encode(np.asfortranarray(mask))['counts']
+    canvas = np.full(mask.size, 7, np.uint8)
+    paint_runs(np.frombuffer(counts, np.uint8), 9, canvas)
+    wanted = np.where(mask == 1, 9, 7).ravel(order='F')
+    np.testing.assert_array_equal(canvas, wanted)
+
+
+@given(st.binary())
+def test_paint_runs__any_bytes_stay_on_the_canvas(counts):
+    around = np.full(30, 7, np.uint8)
+    paint_runs(np.frombuffer(counts, np.uint8), 9, around[10:20])
+    assert (around[:10] == 7).all()
+    assert (around[20:] == 7).all()
+    assert set(around) <= {7, 9}
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2)))
+def test_count_ids__equals_bincount(label_map):
+    wanted = np.bincount(label_map.ravel(), minlength=256)
+    np.testing.assert_array_equal(count_ids(label_map), wanted)
