@@ -11,19 +11,16 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 
-from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
+from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import (
     mask_name,
     read_json,
@@ -32,75 +29,12 @@ from mmsegmentation.files import (
     write_mask,
 )
 from mmsegmentation.predictions import score_predictions
+from tools.jobs import HOME, do, do_together, shown
 
-HOME = Path(__file__).resolve().parents[1]
 MARKER = 'demo.json'
 # Title, and the mixing that goes with each model.
 MODELS = {'convnext': ('ConvNeXt', 'cutmix'), 'beit': ('BEiT', 'copypaste')}
 SCHEDULES = {'first': '360it', 'second': 'pseudo-90it'}
-LAST_LINES = 12
-
-
-class Job:
-    """A command under way: shows its output as it comes, and keeps the last lines.
-
-    Args:
-        command: Script and arguments.
-        threads: How many threads its arithmetic may use.
-        prefix: Printed before each line, to tell jobs apart that run together.
-    """
-
-    def __init__(self, command: list[str], threads: int, prefix: str) -> None:
-        self.command, self.prefix = command, prefix
-        self.lines: deque[str] = deque(maxlen=200)
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
-            encoding='utf-8',
-            errors='replace',
-        )
-        self._listener = Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as pipe:
-            for line in pipe:
-                self.lines.append(line.rstrip())
-                print(self.prefix + line.rstrip(), flush=True)
-
-    def ended(self) -> bool:
-        """Return whether it has come to its end.
-
-        Raises:
-            InputError: It failed.
-        """
-        code = self.process.poll()
-        if code is None:
-            return False
-        self._listener.join(timeout=5)
-        if code:
-            raise self._failure(code)
-        return True
-
-    def _failure(self, code: int) -> InputError:
-        script, lines = self.command[0], list(self.lines)[-LAST_LINES:]
-        if self.prefix:
-            # Between the lines of the other its own were lost to the eye.
-            print(f'\n{script} ended with:', *lines, sep='\n  ')
-        last = next((line for line in reversed(lines) if line.strip()), 'no output')
-        return InputError(
-            script, f'failed with exit code {code} ({last})', 'see its output above'
-        )
-
-    def stop(self) -> None:
-        """End it, if it still runs."""
-        self.process.kill()
-        self.process.wait()
-        # Its workers may hold the pipe a little longer.
-        self._listener.join(timeout=10)
 
 
 class Demo:
@@ -121,7 +55,7 @@ class Demo:
         self.predict('first', 'test')
         self.vote('first', 'test')
         vote = self.predictions('first', 'ensemble', 'test')
-        _do('utils/pseudo_label.py', vote, '--data-root', self.root)
+        do('utils/pseudo_label.py', vote, '--data-root', self.root)
         self.train('second')
         self.predict('second', 'valid')
         self.predict('second', 'test')
@@ -134,9 +68,9 @@ class Demo:
 
     def make_data(self) -> None:
         """Draw and prepare the data; put the hidden labels of the test part apart."""
-        _do('utils/draw_data.py', self.raw, '--seed', self.seed)
-        _do('utils/prepare_data.py', self.raw, '--out', self.root)
-        print(f'\n$ export RECYCLE_DATA={shlex.quote(_shown(self.root))}')
+        do('utils/draw_data.py', self.raw, '--seed', self.seed)
+        do('utils/prepare_data.py', self.raw, '--out', self.root)
+        print(f'\n$ export RECYCLE_DATA={shlex.quote(shown(self.root))}')
         os.environ['RECYCLE_DATA'] = str(self.root)
         write_truth(self.raw / 'hidden/test.json', self.truth)
 
@@ -147,10 +81,10 @@ class Demo:
             out = self.work_dir / f'{model}_{stage}'
             command = ['tools/train.py', _config(model, stage), '--work-dir', out]
             if stage == 'second':
-                best = f'load_from={_shown(self.checkpoint(model, "first"))}'
+                best = f'load_from={shown(self.checkpoint(model, "first"))}'
                 command += ['--cfg-options', best]
             commands[title] = command
-        _do_together(commands)
+        do_together(commands)
 
     def predict(self, stage: str, split: str) -> None:
         """Let both models predict a part."""
@@ -159,7 +93,7 @@ class Demo:
             best, config = self.checkpoint(model, stage), _config(model, stage)
             out = ('--out', self.predictions(stage, model, split))
             commands[title] = ['tools/test.py', config, best, '--split', split, *out]
-        _do_together(commands)
+        do_together(commands)
 
     def vote(self, stage: str, split: str) -> None:
         """Let both models vote, ties by their accuracy on the validation part."""
@@ -167,15 +101,15 @@ class Demo:
         metrics = [self.work_dir / f'{m}_{stage}' / 'metrics.json' for m in MODELS]
         out = self.predictions(stage, 'ensemble', split)
         scored = ('--data-root', self.root) if split == 'valid' else ()
-        _do('utils/ensemble.py', *members, '--metrics', *metrics, '--out', out, *scored)
+        do('utils/ensemble.py', *members, '--metrics', *metrics, '--out', out, *scored)
 
     def submit(self) -> dict[str, Any]:
         """Write, check and score the CSV; return its row of the table."""
         best = self.predictions('second', 'ensemble', 'test')
         listing = ('--test-json', self.raw / 'test.json')
-        _do('utils/submission.py', 'write', best, '--out', self.csv, *listing)
-        _do('utils/submission.py', 'check', self.csv, *listing)
-        lines = _do('utils/submission.py', 'score', self.csv, self.truth)
+        do('utils/submission.py', 'write', best, '--out', self.csv, *listing)
+        do('utils/submission.py', 'check', self.csv, *listing)
+        lines = do('utils/submission.py', 'score', self.csv, self.truth)
         found = re.search(r'mIoU ([\d.]+).*?\[([\d.]+), ([\d.]+)\]', '\n'.join(lines))
         if not found:
             raise InputError('utils/submission.py', 'told no mIoU', 'see its output')
@@ -184,21 +118,21 @@ class Demo:
 
     def draw(self) -> None:
         """Set images, truth and all predictions of the test part side by side."""
-        columns = [f'Truth={_shown(self.truth)}']
+        columns = [f'Truth={shown(self.truth)}']
         for title, stage, model in self.stages():
             folder = self.predictions(stage, model, 'test')
-            columns.append(f'{title}={_shown(folder)}')
+            columns.append(f'{title}={shown(folder)}')
         images = ('--images', self.root / 'test/images')
-        _do('utils/picture.py', *images, '--columns', *columns, '--out', self.picture)
+        do('utils/picture.py', *images, '--columns', *columns, '--out', self.picture)
 
     def look(self) -> None:
         """Make the page of the data, and that of the errors in the validation part."""
         raw = ('--raw', self.raw, '--out', self.data_page)
-        _do('utils/eda.py', self.root, *raw)
+        do('utils/eda.py', self.root, *raw)
         names = [*MODELS, 'ensemble']
         predicted = [self.predictions('second', name, 'valid') for name in names]
         out = ('--data-root', self.root, '--out', self.error_page)
-        _do('utils/report.py', *predicted, *out)
+        do('utils/report.py', *predicted, *out)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row of scores per stage: name, valid and test mIoU."""
@@ -242,50 +176,6 @@ def _score(metrics: dict[str, Any]) -> list[float]:
     return [metrics['mIoU'], *metrics['mIoU_interval']]
 
 
-def _shown(path: object) -> str:
-    """Return an argument as one would type it here."""
-    if not isinstance(path, Path):
-        return str(path)
-    near = os.path.relpath(path)
-    return str(path.absolute()) if near.startswith('..') else near
-
-
-def _do(*command: object) -> list[str]:
-    """Run a command of this repository; return the lines that it printed."""
-    return _do_together({'': list(command)})['']
-
-
-def _do_together(commands: dict[str, list[object]]) -> dict[str, list[str]]:
-    """Run commands side by side, showing their output; return it by name.
-
-    Raises:
-        InputError: One failed. The others are stopped.
-    """
-    typed = {
-        name: [_shown(HOME / str(command[0])), *map(_shown, command[1:])]
-        for name, command in commands.items()
-    }
-    for command in typed.values():
-        print(f'\n$ python {shlex.join(command)}', flush=True)
-    threads = max(usable_cpus() // len(typed), 1)
-    width = max(map(len, typed))
-    start = time.monotonic()
-    jobs: dict[str, Job] = {}
-    try:
-        for name, command in typed.items():
-            prefix = f'{name:<{width}} | ' if name else ''
-            jobs[name] = Job(command, threads, prefix)
-        left = list(jobs.values())
-        while left:
-            left = [job for job in left if not job.ended()]
-            time.sleep(0.05)
-    finally:
-        for job in jobs.values():
-            job.stop()
-    print(f'  {time.monotonic() - start:.0f} s', flush=True)
-    return {name: list(job.lines) for name, job in jobs.items()}
-
-
 def write_truth(path: Path, masks: Path) -> None:
     """Paint the hidden annotations as masks, by the loop of the official notebook.
 
@@ -326,7 +216,7 @@ def show_scores(demo: Demo, rows: list[dict[str, Any]], seconds: float) -> None:
         'scores': demo.work_dir / MARKER,
     }
     for name, place in places.items():
-        print(f'{name:<12} {_shown(place)}')
+        print(f'{name:<12} {shown(place)}')
     print(f'done in {seconds:.0f} s')
 
 

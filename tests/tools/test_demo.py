@@ -1,19 +1,18 @@
 """The driver of the demonstration; its commands are tested where they stand."""
 
 import json
-import time
 
 import numpy as np
 import pytest
 
 from mmsegmentation.files import read_mask
-from tools import demo
+from tools import demo, jobs
 
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     """Write a command into a repository of its own, from which the demo runs it."""
-    monkeypatch.setattr(demo, 'HOME', tmp_path / 'home')
+    monkeypatch.setattr(jobs, 'HOME', tmp_path / 'home')
 
     def write(name: str, text: str) -> str:
         path = tmp_path / 'home' / name
@@ -22,40 +21,6 @@ def script(tmp_path, monkeypatch):
         return name
 
     return write
-
-
-def test_do__prints_the_command_as_typed_and_what_it_says(
-    script, capsys, tmp_path, monkeypatch
-):
-    name = script('utils/say.py', 'import sys; print(*sys.argv[1:])')
-    monkeypatch.chdir(tmp_path)
-    assert demo._do(name, tmp_path / 'a b', '--seed', 1) == ['a b --seed 1']
-    printed = capsys.readouterr().out.split('\n')
-    assert printed[1] == "$ python home/utils/say.py 'a b' --seed 1"
-    assert printed[2] == 'a b --seed 1'
-    assert printed[3].endswith(' s')
-
-
-def test_do_together__tells_the_two_apart_and_shares_the_cores(
-    script, capsys, monkeypatch
-):
-    monkeypatch.setattr(demo, 'usable_cpus', lambda: 6)
-    name = script('say.py', 'import os; print(os.environ["OMP_NUM_THREADS"])')
-    lines = demo._do_together({'One': [name], 'Three': [name]})
-    assert lines == {'One': ['3'], 'Three': ['3']}
-    printed = capsys.readouterr().out
-    assert 'One   | 3\n' in printed
-    assert 'Three | 3\n' in printed
-
-
-def test_failed_step__stops_the_other_and_names_its_last_line(script, capsys):
-    bad = script('bad.py', 'import sys; print("first"); sys.exit("no such thing")')
-    slow = script('slow.py', 'import time; time.sleep(60)')
-    start = time.monotonic()
-    with pytest.raises(demo.InputError, match=r'code 1 \(no such thing\); see'):
-        demo._do_together({'Slow': [slow], 'Bad': [bad]})
-    assert time.monotonic() - start < 30
-    assert 'bad.py ended with:\n  first\n  no such thing\n' in capsys.readouterr().out
 
 
 def test_demo__failed_step_ends_in_one_line(script, misuse, tmp_path):

@@ -1,0 +1,114 @@
+"""Commands that a command runs: shown as typed, side by side, stopped together."""
+
+import os
+import time
+
+import pytest
+
+from mmsegmentation.command import InputError
+from tools import jobs
+from tools.jobs import Call, do, do_together
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Write a command into a repository of its own, from which it is run."""
+    monkeypatch.setattr(jobs, 'HOME', tmp_path / 'home')
+
+    def write(name: str, text: str) -> str:
+        path = tmp_path / 'home' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return name
+
+    return write
+
+
+def test_do__prints_the_command_as_typed_and_what_it_says(
+    script, capsys, tmp_path, monkeypatch
+):
+    name = script('utils/say.py', 'import sys; print(*sys.argv[1:])')
+    monkeypatch.chdir(tmp_path)
+    assert do(name, tmp_path / 'a b', '--seed', 1) == ['a b --seed 1']
+    printed = capsys.readouterr().out.split('\n')
+    assert printed[1] == "$ python home/utils/say.py 'a b' --seed 1"
+    assert printed[2] == 'a b --seed 1'
+    assert printed[3].endswith(' s')
+
+
+def test_do__alone_leaves_the_environment_as_it_is(script, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '7')
+    name = script('say.py', 'import os; print(os.environ["OMP_NUM_THREADS"])')
+    assert do(name) == ['7']
+
+
+def test_do__takes_exit_codes_that_mean_something(script):
+    name = script('no.py', 'raise SystemExit(1)')
+    assert do(name, call=Call(codes=(0, 1))) == []
+    with pytest.raises(InputError, match=r'exit code 1 \(no output\)'):
+        do(name)
+
+
+def test_do__another_program_runs_the_script(script, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = script('say.py', 'import os, sys; print(os.environ["BY"], sys.argv[1])')
+    call = Call(program=('env', 'BY=a launcher', 'python'))
+    assert do(name, 'x', call=call) == ['a launcher x']
+    typed = "$ env 'BY=a launcher' python home/say.py x"
+    assert typed in capsys.readouterr().out.splitlines()
+
+
+def test_do__program_that_is_not_there_is_one_line(script):
+    with pytest.raises(InputError, match=r'no-such-launcher: cannot be run'):
+        do(script('say.py', ''), call=Call(program=('no-such-launcher',)))
+
+
+def test_do__command_inherits_what_is_kept_open(script, tmp_path):
+    text = 'import os, sys; os.write(int(sys.argv[1]), b"written")'
+    with (tmp_path / 'file').open('w') as file:
+        number = file.fileno()
+        do(script('say.py', text), number, call=Call(keep_open=(number,)))
+        with pytest.raises(InputError, match='exit code 1'):
+            do(script('say.py', text), number)
+    assert (tmp_path / 'file').read_text() == 'written'
+
+
+def test_do_together__tells_the_two_apart_and_shares_the_cores(
+    script, capsys, monkeypatch
+):
+    monkeypatch.setattr(jobs, 'usable_cpus', lambda: 6)
+    name = script('say.py', 'import os; print(os.environ["OMP_NUM_THREADS"])')
+    lines = do_together({'One': [name], 'Three': [name]})
+    assert lines == {'One': ['3'], 'Three': ['3']}
+    printed = capsys.readouterr().out
+    assert 'One   | 3\n' in printed
+    assert 'Three | 3\n' in printed
+
+
+def test_failed_step__stops_the_other_and_names_its_last_line(script, capsys):
+    bad = script('bad.py', 'import sys; print("first"); sys.exit("no such thing")')
+    slow = script('slow.py', 'import time; time.sleep(60)')
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r'code 1 \(no such thing\); see'):
+        do_together({'Slow': [slow], 'Bad': [bad]})
+    assert time.monotonic() - start < 30
+    assert 'bad.py ended with:\n  first\n  no such thing\n' in capsys.readouterr().out
+
+
+def test_stop__gives_a_launcher_time_to_end_its_processes(script, tmp_path):
+    """What is told to end may tidy up."""
+    text = f"""
+import pathlib, signal, sys, time
+def leave(number, frame):
+    pathlib.Path({str(tmp_path / 'tidied')!r}).touch()
+    sys.exit(1)
+signal.signal(signal.SIGTERM, leave)
+print('ready', flush=True)
+time.sleep(60)
+"""
+    path = tmp_path / 'home' / script('slow.py', text)
+    job = jobs.Job([os.fspath(path)], None, '')
+    while not job.lines:
+        time.sleep(0.01)
+    job.stop()
+    assert (tmp_path / 'tidied').exists()
