@@ -39,6 +39,9 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label_map = np.zeros((64, 64), np.uint8)
         label_map[8:30, 8:50], label_map[40:60, 30:44] = 3, 6
         write_mask(root / part / 'mask/a/1.png', label_map)
+        sure = root / part / 'confidence/a/1.png'
+        sure.parent.mkdir(parents=True)
+        Image.fromarray(np.full((64, 64), 200, np.uint8)).save(sure)
     return root
 
 

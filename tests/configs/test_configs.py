@@ -72,6 +72,9 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target = (root / part / 'mask' / name).with_suffix('.png')
             target.parent.mkdir(parents=True, exist_ok=True)
             write_mask(target, mask)
+            sure = (root / part / 'confidence' / name).with_suffix('.png')
+            sure.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full(size, 200, np.uint8)).save(sure)
     return root
 
 
@@ -413,7 +416,7 @@ def check_what_both_share(cfg: Config) -> None:
 
 
 def test_pseudo__parts_are_trained_together(data_root: Path) -> None:
-    (path,) = (XL.parents[1] / 'pseudo').glob('*tiny*')
+    (path,) = (XL.parents[1] / 'pseudo').glob('*tiny*-pseudo-60e*')
     dataset = DATASETS.build(read(path).train_dataloader.dataset)
     assert len(dataset) == 4
     parts = {dataset.get_data_info(i)['img_path'] for i in range(4)}
@@ -421,6 +424,25 @@ def test_pseudo__parts_are_trained_together(data_root: Path) -> None:
         'train',
         'pseudo',
     }
+
+
+@pytest.mark.parametrize('folder', ['pseudo', 'small'])
+def test_mixed__two_real_images_come_with_each_pseudo_labelled_one(folder: str) -> None:
+    (path,) = (XL.parents[1] / folder).glob('*-mixed-*')
+    dataset = DATASETS.build(read(path).train_dataloader.dataset)
+    parts = [Path(dataset.get_data_info(i)['img_path']).parts[-4] for i in range(3)]
+    assert len(dataset) == 3
+    assert parts == ['train', 'train', 'pseudo']
+
+
+@pytest.mark.parametrize('folder', ['pseudo', 'small'])
+def test_real__last_stage_has_no_pseudo_labels_and_a_lower_rate(folder: str) -> None:
+    (path,) = (XL.parents[1] / folder).glob('*-real-*')
+    cfg, parent = read(path), Config.fromfile(bases_of(ROOT / path)[0])
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert 'pseudo' not in dataset.get_data_info(0)['img_path']
+    rates = [c.optim_wrapper.optimizer.lr for c in (cfg, parent)]
+    assert rates[0] <= rates[1] / 4
 
 
 @pytest.mark.parametrize(
