@@ -61,6 +61,16 @@ def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def own_names(data_root: Path) -> Path:
+    """Return a data root in which no two parts have an image id in common."""
+    for part in ('valid', 'test'):
+        for kind in ('images', 'mask'):
+            for folder in sorted((data_root / part / kind).glob('batch_?')):
+                folder.rename(folder.with_name(f'{folder.name}_{part}'))
+    return data_root
+
+
+@pytest.fixture
 def shared_data(shared_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv('RECYCLE_DATA', str(shared_root))
     return shared_root

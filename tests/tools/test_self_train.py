@@ -1,0 +1,493 @@
+"""The cycle of self-training: its commands, in order, each once, whatever stops it."""
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmsegmentation.files import read_json
+from mmsegmentation.folds import open_folds
+from tools import cycle, jobs, self_train
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = (
+    'tools/train.py',
+    'tools/test.py',
+    'utils/pseudo_label.py',
+    'utils/join.py',
+    'utils/gate.py',
+    'utils/split.py',
+)
+# Does what matters of each command, and notes how it was called. The call FAKE_STOP
+# fails in the middle, FAKE_WAIT never ends.
+FAKE = """
+import json, os, sys, time
+from pathlib import Path
+
+name, argv = Path(sys.argv[0]).name, sys.argv[1:]
+
+
+def value(option):
+    return Path(argv[argv.index(option) + 1])
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+log = Path(os.environ['FAKE_LOG'])
+with log.open('a') as file:
+    print(name, *argv, file=file)
+log.with_suffix('.pid').write_text(str(os.getpid()))
+number = len(log.read_text().splitlines())
+if name == 'train.py':
+    write(value('--work-dir') / 'last_checkpoint', 'elsewhere/iter_4.pth')
+if number == int(os.environ.get('FAKE_WAIT', 0)):
+    time.sleep(100)
+if number == int(os.environ.get('FAKE_STOP', 0)):
+    sys.exit('stopped')
+if name in ('test.py', 'join.py'):
+    write(value('--out') / 'metrics.json', {'mIoU': 0.5, 'mIoU_interval': [0.4, 0.6]})
+    write(value('--out') / 'predictions.json', {})
+if name == 'pseudo_label.py':
+    write(value('--data-root') / value('--part') / 'pseudo.json', {})
+if name == 'split.py':
+    from mmsegmentation.folds import write_folds
+
+    (Path(argv[0]) / 'folds').mkdir()
+    count = int(str(value('--folds')))
+    images = {f'{i}.jpg': i for i in range(count)}
+    write_folds(Path(argv[0]) / 'folds', count, {'train': images}, {})
+if name == 'gate.py':
+    verdict = os.environ['FAKE_GATE'].split()[int(value('--out').parent.name[5:]) - 1]
+    passed = verdict == 'better'
+    record = dict(verdict=verdict, passed=passed, gain=0.1, interval=[0.0, 0.2])
+    write(value('--out'), record)
+    sys.exit(0 if passed else 1)
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Return a repository of commands that are quick; the models are made up."""
+    for name in SCRIPTS:
+        path = tmp_path / 'home' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FAKE)
+    (tmp_path / 'data').mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, 'HOME', tmp_path / 'home')
+    monkeypatch.setattr(self_train, 'check_configs', lambda args: None)
+    monkeypatch.setenv('FAKE_LOG', str(tmp_path / 'log'))
+    monkeypatch.setenv('FAKE_GATE', 'better better better')
+    return tmp_path / 'home'
+
+
+@pytest.fixture
+def train(home, run, tmp_path):
+    """Run the cycle; return exit code, output, errors, and the calls that it made."""
+
+    def call(*argv):
+        log = tmp_path / 'log'
+        before = len(log.read_text().splitlines()) if log.exists() else 0
+        argv = ('a.py', '--pseudo-config', 'b.py', '--data-root', 'data', *argv)
+        code, out, err = run(self_train.main, *argv, '--work-dir', 'w')
+        lines = log.read_text().splitlines()[before:] if log.exists() else []
+        return code, out, err, lines
+
+    return call
+
+
+ONE_ROUND = [
+    'train.py a.py --work-dir w/round0/train --data-root data',
+    'test.py a.py w/round0/train/iter_4.pth --split valid --data-root data '
+    '--out w/round0/valid',
+    'test.py a.py w/round0/train/iter_4.pth --split test --data-root data '
+    '--out w/round1/test',
+    'pseudo_label.py w/round1/test --data-root data --part pseudo_round1 '
+    '--fit w/round0/valid --precision 0.9 --round 1 --skip-labelled',
+    'train.py b.py --work-dir w/round1/train --data-root data '
+    '--pseudo-part pseudo_round1 --cfg-options load_from=w/round0/train/iter_4.pth',
+    'test.py b.py w/round1/train/iter_4.pth --split valid --data-root data '
+    '--out w/round1/valid',
+    'gate.py w/round1/valid w/round0/valid --data-root data --out w/round1/gate.json',
+]
+
+
+def test_round__is_these_commands(train, tmp_path):
+    code, out, err, lines = train()
+    assert (code, err) == (0, '')
+    assert lines == ONE_ROUND
+    assert '$ python home/tools/train.py a.py --work-dir w/round0/train' in out
+    assert 'use round 1:\n  w/round1/train/iter_4.pth  b.py\n' in out
+    result = read_json(tmp_path / 'w/self_train.json')['result']
+    assert result['use_round'] == 1
+    assert [row['verdict'] for row in result['rounds']] == [None, 'better']
+    assert result['use'] == [
+        {'fold': None, 'config': 'b.py', 'checkpoint': 'w/round1/train/iter_4.pth'}
+    ]
+
+
+def test_gate__that_is_not_passed_ends_it_and_names_the_model_before(
+    train, monkeypatch
+):
+    monkeypatch.setenv('FAKE_GATE', 'better unclear better')
+    code, out, _, lines = train('--rounds', 3)
+    assert code == 0
+    assert len(lines) == 2 + 5 + 5
+    assert 'use round 1:\n  w/round1/train/iter_4.pth  b.py\n' in out
+    assert out.splitlines()[-4].split()[-1] == 'unclear'
+
+
+def test_rounds__each_begins_with_the_models_and_scores_of_the_one_before(train):
+    lines = train('--rounds', 2)[3][7:]
+    assert lines[0].startswith('test.py b.py w/round1/train/iter_4.pth --split test')
+    assert '--part pseudo_round2 --fit w/round1/valid' in lines[1]
+    assert lines[2].endswith('load_from=w/round1/train/iter_4.pth')
+    assert lines[4].startswith('gate.py w/round2/valid w/round1/valid')
+
+
+def test_final__is_trained_on_real_labels_and_is_what_is_judged(train):
+    lines = train('--final-config', 'c.py')[3]
+    assert lines[5] == (
+        'train.py c.py --work-dir w/round1/final --data-root data '
+        '--cfg-options load_from=w/round1/train/iter_4.pth'
+    )
+    assert lines[6].startswith('test.py c.py w/round1/final/iter_4.pth --split valid')
+
+
+def test_folds__labels_of_a_fold_are_its_own_models_alone(train, tmp_path):
+    code, out, _, lines = train('--folds', 2)
+    assert code == 0
+    assert lines[0] == 'split.py data --folds 2'
+    assert open_folds(tmp_path / 'data/folds').count == 2
+    for fold in (0, 1):
+        place = f'w/round1/fold{fold}'
+        own = [line for line in lines if f'{place}/test ' in f'{line} ']
+        assert own == [
+            f'test.py a.py w/round0/fold{fold}/train/iter_4.pth --split test '
+            f'--data-root data --out {place}/test --fold {fold}',
+            f'pseudo_label.py {place}/test --data-root data '
+            f'--part pseudo_fold{fold}_round1 --fit w/round0/out_of_fold '
+            '--precision 0.9 --round 1 --skip-labelled',
+        ]
+        trained = next(line for line in lines if f'--work-dir {place}/train' in line)
+        assert trained.endswith(
+            f'--fold {fold} --pseudo-part pseudo_fold{fold}_round1 '
+            f'--cfg-options load_from=w/round0/fold{fold}/train/iter_4.pth'
+        )
+    joined = [line for line in lines if line.startswith('join.py')]
+    assert joined == [
+        f'join.py w/round{number}/fold0/valid w/round{number}/fold1/valid '
+        f'--data-root data --out w/round{number}/out_of_fold'
+        for number in (0, 1)
+    ]
+    gate = 'gate.py w/round1/out_of_fold w/round0/out_of_fold'
+    assert lines[-1].startswith(gate)
+    assert 'let them vote' in out
+
+
+def test_folds__that_are_there_are_used_and_must_be_as_many(train, tmp_path):
+    train('--folds', 2)
+    shutil.rmtree(tmp_path / 'w')
+    assert not any(line.startswith('split') for line in train('--folds', 2)[3])
+    shutil.rmtree(tmp_path / 'w')
+    code, _, err, lines = train('--folds', 3)
+    assert (code, lines) == (2, [])
+    assert 'holds 2 folds, not 3; pass --folds 2' in err
+
+
+def test_options__reach_the_commands_that_know_them(train):
+    options = ('--precision', 0.75, '--min-region', 9, '--min-kept', 0.2, '--soft')
+    more = ('--amp', '--tta', '--part', 'pseudo_mine', '--cfg-options', 'k=1', 'l=2')
+    lines = train(*options, *more)[3]
+    assert lines[0].endswith('--amp --cfg-options k=1 l=2')
+    assert lines[1].endswith('--tta --cfg-options k=1 l=2')
+    assert '--part pseudo_mine_round1' in lines[3]
+    assert '--precision 0.75 ' in lines[3]
+    assert lines[3].endswith('--min-region 9 --min-kept 0.2 --soft')
+    start = 'load_from=w/round0/train/iter_4.pth'
+    assert lines[4].endswith(f'--amp --cfg-options k=1 l=2 {start}')
+
+
+def test_fresh__starts_from_the_configs_own_weights(train, tmp_path):
+    lines = train('--fresh')[3]
+    assert lines[4].endswith('--pseudo-part pseudo_round1')
+    shutil.rmtree(tmp_path / 'w')
+    shutil.rmtree(tmp_path / 'data/pseudo_round1')
+    lines = train('--from-scratch')[3]
+    assert lines[0].endswith('--from-scratch')
+    assert '--from-scratch' not in lines[4]
+
+
+def test_launcher__starts_the_scripts_that_need_a_model(train, capsys):
+    launch = ('--launcher', 'pytorch', '--launch', 'env A=1 python')
+    _, out, _, lines = train(*launch)
+    assert lines[0].endswith('--data-root data --launcher pytorch')
+    assert lines[4].endswith(
+        '--launcher pytorch --cfg-options load_from=w/round0/train/iter_4.pth'
+    )
+    assert '$ env A=1 python home/tools/train.py' in out
+    assert '$ python home/utils/gate.py' in out
+
+
+def anew(line):
+    """Return how a step is called that was cut off before."""
+    if line.startswith('gate.py'):
+        return line
+    if line.startswith('train.py'):
+        before, sign, after = line.partition(' --cfg-options')
+        return f'{before} --resume{sign}{after}'
+    return f'{line} --overwrite'
+
+
+@pytest.mark.parametrize('stop', range(1, len(ONE_ROUND) + 1))
+def test_cut_off__goes_on_with_the_same_step(train, monkeypatch, stop):
+    monkeypatch.setenv('FAKE_STOP', str(stop))
+    code, _, err, lines = train()
+    assert (code, lines) == (2, ONE_ROUND[:stop])
+    told = 'failed with exit code 1 (stopped)' if stop < 7 else 'left no w/round1/gate'
+    assert told in err
+    monkeypatch.delenv('FAKE_STOP')
+    code, out, _, lines = train()
+    assert code == 0
+    assert lines == [anew(ONE_ROUND[stop - 1]), *ONE_ROUND[stop:]]
+    assert out.count('done before: ') == stop - 1
+    assert train()[3] == []
+
+
+def test_cut_off__in_training_before_its_first_checkpoint_begins_anew(
+    train, monkeypatch, tmp_path
+):
+    monkeypatch.setenv('FAKE_STOP', '1')
+    train()
+    monkeypatch.delenv('FAKE_STOP')
+    (tmp_path / 'w/round0/train/last_checkpoint').unlink()
+    assert train()[3][0] == f'{ONE_ROUND[0]} --overwrite'
+
+
+def test_arguments__that_changed_are_refused_and_more_rounds_are_not(train, misuse):
+    train('--rounds', 1)
+    code, _, err, lines = train('--precision', 0.8)
+    assert (code, lines) == (2, [])
+    assert 'was begun with --precision 0.9, not 0.8; repeat its arguments' in err
+    lines = train('--rounds', 2)[3]
+    assert len(lines) == 5
+    assert lines[0].endswith('--out w/round2/test')
+    # --overwrite begins anew, and replaces what lies in the data root.
+    lines = train('--precision', 0.8, '--overwrite')[3]
+    assert len(lines) == len(ONE_ROUND)
+    assert lines[3].endswith('--overwrite')
+
+
+KILLED = """
+import sys
+from pathlib import Path
+
+from tools import jobs, self_train
+
+jobs.HOME = Path(sys.argv[1])
+self_train.check_configs = lambda args: None
+raise SystemExit(self_train.main(sys.argv[2:]))
+"""
+
+
+def start_and_wait(home, calls):
+    """Start the cycle as a process, and wait for its command that does not end."""
+    argv = ['a.py', '--pseudo-config', 'b.py', '--data-root', 'data']
+    process = subprocess.Popen(
+        [sys.executable, '-c', KILLED, str(home), *argv, '--work-dir', 'w'],
+        env={**os.environ, 'FAKE_WAIT': str(calls)},
+        stdout=subprocess.DEVNULL,
+    )
+    log = Path(os.environ['FAKE_LOG'])
+    for _ in range(600):
+        if log.exists() and len(log.read_text().splitlines()) == calls:
+            return process
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError('the command was not called')
+
+
+def test_told_to_end__it_ends_its_command_and_goes_on_later(home, train):
+    process = start_and_wait(home, 3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 128 + signal.SIGTERM
+    assert train()[3] == [anew(ONE_ROUND[2]), *ONE_ROUND[3:]]
+
+
+def test_killed__nothing_begins_while_its_command_goes_on(home, train, tmp_path):
+    process = start_and_wait(home, 3)
+    process.kill()
+    process.wait()
+    code, _, err, lines = train()
+    assert (code, lines) == (2, [])
+    assert 'by a command that one left behind; wait until it ends' in err
+    os.kill(int((tmp_path / 'log.pid').read_text()), signal.SIGKILL)
+    time.sleep(0.2)
+    assert train()[3] == [anew(ONE_ROUND[2]), *ONE_ROUND[3:]]
+
+
+def test_misuse__is_one_line_and_leaves_nothing(home, misuse, tmp_path):
+    def refuse(message, *argv):
+        own = ('a.py', '--pseudo-config', 'b.py', '--work-dir', 'w', *argv)
+        misuse(self_train.main, message, *own)
+        assert not (tmp_path / 'w').exists()
+
+    refuse('--rounds: is 0', '--rounds', 0)
+    refuse('--folds: is 1', '--folds', 1)
+    refuse('--precision: 1.5 is not in', '--precision', 1.5)
+    refuse('--precision: nan is not in', '--precision', 'nan')
+    refuse('--min-kept: -1.0 is not in', '--min-kept', -1)
+    refuse('--min-region: -2 is negative', '--min-region', -2)
+    refuse('--part mine: is no part for pseudo labels', '--part', 'mine')
+    refuse('starts nothing; name the --launcher too', '--launch', 'torchrun')
+    refuse('No closing quotation', '--launcher', 'mpi', '--launch', "mpirun 'x")
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/file').write_text('mine')
+    own = ('a.py', '--pseudo-config', 'b.py', '--work-dir', 'mine', '--overwrite')
+    misuse(self_train.main, 'is not empty and holds no self_train.json', *own)
+    assert [path.name for path in (tmp_path / 'mine').iterdir()] == ['file']
+
+
+PSEUDO = 'upernet_convnext-mini_1xb8-cutmix-pseudo-90it_drawn-128x128.py'
+
+
+@pytest.fixture
+def configs(write_config):
+    return {
+        'plain': write_config(name='self_plain'),
+        'pseudo': write_config(PSEUDO, name='self_pseudo'),
+    }
+
+
+def test_configs__are_read_before_anything_is_trained(
+    configs, data_root, misuse, tmp_path
+):
+    def refuse(message, first, second, *argv):
+        own = (first, '--pseudo-config', second, '--work-dir', tmp_path / 'w')
+        own = (*own, '--data-root', data_root)
+        misuse(self_train.main, message, *own, *argv)
+        assert not (tmp_path / 'w').exists()
+
+    plain, pseudo = configs['plain'], configs['pseudo']
+    refuse('no such config', 'nowhere.py', pseudo)
+    refuse('trains on pseudo labels', pseudo, plain)
+    refuse('is named twice', plain, plain)
+    refuse('is named twice', plain, pseudo, '--final-config', pseudo)
+    refuse('no key=value pair', plain, pseudo, '--cfg-options', 'x')
+
+
+class Stop(Exception):
+    """What cuts a run off in a test."""
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Run the commands in this process; stop before the call of the given number."""
+    made = []
+
+    def install(stop):
+        def do(script, *arguments, call):
+            made.append(script)
+            if len(made) == stop:
+                raise Stop
+            module = importlib.import_module(
+                script.removesuffix('.py').replace('/', '.')
+            )
+            code = module.main([str(argument) for argument in arguments])
+            assert code in call.codes
+
+        monkeypatch.setattr(cycle, 'do', do)
+        return made
+
+    return install
+
+
+def test_cycle__with_folds_trains_labels_and_judges(
+    configs, own_names, in_process, run, tmp_path
+):
+    """Real commands on drawn data, cut off and begun again several times."""
+    data_root = own_names
+    work_dir = tmp_path / 'w'
+    argv = [configs['plain'], '--pseudo-config', configs['pseudo'], '--folds', 2]
+    argv += ['--final-config', configs['plain'], '--precision', 0]
+    argv += ['--data-root', data_root, '--work-dir', work_dir]
+    argv += ['--cfg-options', 'train_cfg.max_iters=2']
+    for stop in (4, 9, 14):
+        in_process(stop)
+        with pytest.raises(Stop):
+            self_train.main([str(arg) for arg in argv])
+    made = in_process(None)
+    code, out, _ = run(self_train.main, *argv)
+    assert code == 0
+    repeated = 3
+    counts = {name: made.count(name) for name in SCRIPTS}
+    assert sum(counts.values()) == 1 + 4 + 1 + 2 * 5 + 1 + 1 + repeated
+    record = read_json(work_dir / 'round1/gate.json')
+    assert record['images'] == 7
+    assert record['verdict'] in ('better', 'worse', 'unclear')
+    first = read_json(work_dir / 'round0/out_of_fold/metrics.json')
+    assert record['without']['mIoU'] == pytest.approx(first['mIoU'])
+    for fold in (0, 1):
+        check_labels_of(fold, data_root, work_dir)
+    assert f'use round {1 if record["passed"] else 0}:' in out
+
+
+def check_labels_of(fold, data_root, work_dir):
+    """Labels are of the fold's model, and what learnt from them knows their origin."""
+    from mmsegmentation.files import sha256_of
+    from mmsegmentation.runtime import check_checkpoint
+
+    part = data_root / f'pseudo_fold{fold}_round1'
+    made = read_json(part / 'pseudo.json')
+    own = open_folds(data_root / 'folds').check(fold)
+    first = work_dir / f'round0/fold{fold}/train'
+    checkpoint = first / Path((first / 'last_checkpoint').read_text()).name
+    assert made['folds'] == [own.record]
+    assert made['checkpoints_sha256'] == [sha256_of(checkpoint)]
+    assert made['fit']['images'] == 7 - len(own.image_ids('valid'))
+    sha256 = sha256_of(part / 'pseudo.json')
+    expected = [{'part': part.name, 'round': 1, 'sha256': sha256}]
+    for stage in ('train', 'final'):
+        place = work_dir / f'round1/fold{fold}/{stage}'
+        name = Path((place / 'last_checkpoint').read_text()).name
+        meta = check_checkpoint(str(place / name))['meta']
+        assert meta['pseudo'] == expected
+        assert meta['fold'] == own.record
+    predicted = read_json(work_dir / f'round1/fold{fold}/valid/predictions.json')
+    assert predicted['pseudo'] == expected
+
+
+@pytest.mark.slow
+def test_cycle__as_a_process_that_is_killed(configs, own_names, tmp_path):
+    """Each command a process of its own; the first training is killed in the middle."""
+    data_root = own_names
+    work_dir = tmp_path / 'w'
+    argv = ['tools/self_train.py', configs['plain'], '--pseudo-config']
+    argv += [configs['pseudo'], '--data-root', data_root, '--work-dir', work_dir]
+    argv += ['--precision', 0]
+    command = [sys.executable, *map(str, argv)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    last = work_dir / 'round0/train/last_checkpoint'
+    while process.poll() is None and not last.exists():
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    resumed = [line for line in done.stdout.splitlines() if '--resume' in line]
+    assert len(resumed) <= 1
+    content = json.loads((work_dir / 'self_train.json').read_text())
+    assert all(step['done'] for step in content['steps'].values())
+    assert len(content['steps']) == len(ONE_ROUND)
+    assert content['result']['use_round'] in (0, 1)
+    assert 'use round' in done.stdout

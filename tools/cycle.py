@@ -1,0 +1,270 @@
+"""The rounds of self-training as commands: train, predict, label, train on, compare."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mmsegmentation.command import InputError
+from mmsegmentation.files import read_json
+from mmsegmentation.folds import MARKER as FOLDS
+from mmsegmentation.folds import open_folds
+from mmsegmentation.parts import PSEUDO_MARKER
+from mmsegmentation.predictions import MARKER as PREDICTIONS
+from tools.jobs import PLAIN, Call, do
+from tools.steps import Steps
+
+GATE = 'gate.json'
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was trained.
+
+    Attributes:
+        config: What it was trained by.
+        work_dir: Where its checkpoints are.
+        fold: The fold that it left out, if it did.
+    """
+
+    config: str
+    work_dir: Path
+    fold: int | None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last one: the best was chosen on the images that it is judged by."""
+        name = (self.work_dir / 'last_checkpoint').read_text('utf-8').strip()
+        return self.work_dir / Path(name).name  # the folder may have been moved
+
+
+@dataclass(frozen=True)
+class Round:
+    """The models of a round, one for each fold.
+
+    Attributes:
+        number: 0 is the one without pseudo labels.
+        models: Its models.
+        judged: Their predictions of images that they were not trained on.
+        verdict: What ``utils/gate.py`` said of it; none for round 0.
+    """
+
+    number: int
+    models: Sequence[Model]
+    judged: Path
+    verdict: dict[str, Any] | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether its models are to be used rather than those before."""
+        return self.verdict is None or bool(self.verdict['passed'])
+
+
+class Cycle:
+    """Runs the commands, in the order in which :meth:`run` calls for them.
+
+    Args:
+        args: The arguments of ``tools/self_train.py``.
+        steps: What was done before.
+        program: What runs the scripts that need a model.
+        keep_open: Descriptors that hold the work folder.
+    """
+
+    def __init__(
+        self,
+        args: Namespace,
+        steps: Steps,
+        program: tuple[str, ...],
+        keep_open: tuple[int, ...],
+    ) -> None:
+        self.args = args
+        self.steps = steps
+        self.plain = replace(PLAIN, keep_open=keep_open)
+        self.launched = replace(self.plain, program=program)
+        self.folds: list[int | None] = [*range(args.folds)] if args.folds else [None]
+
+    def run(self) -> list[Round]:
+        """Take all steps; return the rounds, of which only the last may have failed."""
+        self.split()
+        rounds = [self.first()]
+        for number in range(1, self.args.rounds + 1):
+            rounds.append(self.next(number, rounds[-1]))
+            if not rounds[-1].passed:
+                break
+        return rounds
+
+    def split(self) -> None:
+        """Make folds, where there are none yet."""
+        if not self.args.folds:
+            return
+        root, count = self.args.data_root, self.args.folds
+        if not (root / 'folds' / FOLDS).is_file():
+            do('utils/split.py', root, '--folds', count, call=self.plain)
+        found = open_folds(root / 'folds').count
+        if found != count:
+            raise InputError(
+                root / 'folds',
+                f'holds {found} folds, not {count}',
+                f'pass --folds {found}, or run utils/split.py again with --overwrite',
+            )
+
+    def first(self) -> Round:
+        """Train and predict without pseudo labels."""
+        models = []
+        for fold in self.folds:
+            model = Model(self.args.config, self.place(0, fold) / 'train', fold)
+            scratch = ['--from-scratch'] if self.args.from_scratch else []
+            self.train(model, scratch)
+            models.append(model)
+        return self.judge(0, models)
+
+    def next(self, number: int, before: Round) -> Round:
+        """Label with the models of a round, train on, and compare with that round."""
+        models = []
+        for earlier in before.models:
+            part = self.label(number, earlier, before)
+            model = self.learn(number, earlier, part)
+            if self.args.final_config:
+                model = self.finish(number, model)
+            models.append(model)
+        found = self.judge(number, models)
+        return replace(found, verdict=self.gate(found, before))
+
+    def label(self, number: int, model: Model, before: Round) -> str:
+        """Make the test part a part to train on; return its name.
+
+        The labels of a fold are made by the fold's own model alone: those of another
+        fold have seen what this one is judged by.
+        """
+        place = self.place(number, model.fold)
+        self.predict(model, 'test', place / 'test')
+        fold = '' if model.fold is None else f'_fold{model.fold}'
+        part = f'{self.args.part}{fold}_round{number}'
+        command: list[object] = ['utils/pseudo_label.py', place / 'test']
+        command += ['--data-root', self.args.data_root, '--part', part]
+        command += ['--fit', before.judged, '--precision', self.args.precision]
+        command += ['--round', number, '--skip-labelled']
+        for name in ('min_region', 'min_kept'):
+            if value := getattr(self.args, name):
+                command += [f'--{name.replace("_", "-")}', value]
+        command += ['--soft'] if self.args.soft else []
+        self.take(
+            self.name(number, model.fold, 'label'),
+            self.args.data_root / part / PSEUDO_MARKER,
+            command,
+            self.plain,
+        )
+        return part
+
+    def learn(self, number: int, earlier: Model, part: str) -> Model:
+        """Train with the pseudo labels."""
+        place = self.place(number, earlier.fold)
+        model = Model(self.args.pseudo_config, place / 'train', earlier.fold)
+        more = ['--pseudo-part', part]
+        if self.args.fresh:
+            more += ['--from-scratch'] if self.args.from_scratch else []
+            self.train(model, more)
+        else:
+            self.train(model, more, earlier.checkpoint)
+        return model
+
+    def finish(self, number: int, earlier: Model) -> Model:
+        """Train on with real labels alone."""
+        place = self.place(number, earlier.fold)
+        model = Model(self.args.final_config, place / 'final', earlier.fold)
+        self.train(model, [], earlier.checkpoint)
+        return model
+
+    def train(self, model: Model, more: list[str], start: Path | None = None) -> None:
+        """Train a model, or go on where that was cut off."""
+        command: list[object] = ['tools/train.py', model.config]
+        command += ['--work-dir', model.work_dir, '--data-root', self.args.data_root]
+        command += [*_fold(model), *more]
+        command += ['--amp'] if self.args.amp else []
+        options = [*self.args.cfg_options]
+        if start:
+            options.append(f'load_from={start}')
+        last = model.work_dir / 'last_checkpoint'
+
+        def act(again: bool) -> None:
+            anew = ['--resume' if last.is_file() else '--overwrite'] if again else []
+            do(*command, *anew, *self.ending(options), call=self.launched)
+
+        self.steps.take(self.relative(model.work_dir), last, act)
+
+    def judge(self, number: int, models: Sequence[Model]) -> Round:
+        """Predict what the models were not trained on; join that of folds."""
+        parts = [self.place(number, model.fold) / 'valid' for model in models]
+        for model, part in zip(models, parts, strict=True):
+            self.predict(model, 'valid', part)
+        if not self.args.folds:
+            return Round(number, models, parts[0])
+        joined = self.place(number, None) / 'out_of_fold'
+        command = ['utils/join.py', *parts, '--data-root', self.args.data_root]
+        command += ['--out', joined]
+        self.take(self.relative(joined), joined / PREDICTIONS, command, self.plain)
+        return Round(number, models, joined)
+
+    def predict(self, model: Model, split: str, out: Path) -> None:
+        """Predict a part of the data."""
+        command: list[object] = ['tools/test.py', model.config, model.checkpoint]
+        command += ['--split', split, '--data-root', self.args.data_root, '--out', out]
+        command += _fold(model)
+        command += ['--tta'] if self.args.tta else []
+        ending = self.ending(self.args.cfg_options)
+        name = self.relative(out)
+        self.take(name, out / PREDICTIONS, command, self.launched, ending)
+
+    def gate(self, found: Round, before: Round) -> dict[str, Any]:
+        """Compare a round with the one before; return the verdict."""
+        path = self.place(found.number, None) / GATE
+        command = ['utils/gate.py', found.judged, before.judged]
+        command += ['--data-root', self.args.data_root, '--out', path]
+        call = replace(self.plain, codes=(0, 1))
+
+        def act(again: bool) -> None:
+            # Exit code 1 says that it is not passed, and that Python broke down.
+            path.unlink(missing_ok=True)
+            do(*command, call=call)
+
+        self.steps.take(self.name(found.number, None, 'gate'), path, act)
+        return read_json(path)
+
+    def take(
+        self,
+        name: str,
+        result: Path,
+        command: Sequence[object],
+        call: Call,
+        ending: Sequence[object] = (),
+    ) -> None:
+        """Run a command that replaces its result only if told to."""
+
+        def act(again: bool) -> None:
+            do(*command, *(['--overwrite'] if again else []), *ending, call=call)
+
+        self.steps.take(name, result, act)
+
+    def ending(self, options: Sequence[str]) -> list[str]:
+        """Return the last arguments of a command that needs a model."""
+        launcher = self.args.launcher
+        ending = [] if launcher == 'none' else ['--launcher', launcher]
+        return ending + (['--cfg-options', *options] if options else [])
+
+    def place(self, number: int, fold: int | None) -> Path:
+        """Return the folder of a round, or of a fold in it."""
+        folder = self.args.work_dir / f'round{number}'
+        return folder if fold is None else folder / f'fold{fold}'
+
+    def name(self, number: int, fold: int | None, what: str) -> str:
+        """Return what to call a step."""
+        return self.relative(self.place(number, fold) / what)
+
+    def relative(self, path: Path) -> str:
+        """Return the place of what a step makes, as the name of the step."""
+        return path.relative_to(self.args.work_dir).as_posix()
+
+
+def _fold(model: Model) -> list[str]:
+    return [] if model.fold is None else ['--fold', str(model.fold)]

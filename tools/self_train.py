@@ -1,0 +1,206 @@
+"""Train on the model's own labels of the test part, round after round, while it helps.
+
+    python tools/self_train.py CONFIG --pseudo-config CONFIG2 --data-root ROOT \
+        --work-dir D --rounds 2 --folds 5
+
+A model is trained; it predicts the test part; what it is sure of becomes labels, with
+thresholds fitted on predictions of images that it was not trained on; it is trained on
+with these; and it is compared with what it was before, on the same images. A round that
+is not better is the last, and its models are not used. With --folds all of this is done
+for each fold, with labels of the fold's own model alone, and all labelled images judge.
+
+Each step is an ordinary command, printed as one would type it. A run that was cut off
+goes on with the next step when it is started again.
+"""
+
+import os
+import shlex
+import signal
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.files import read_json
+from mmsegmentation.parts import PSEUDO, check_pseudo_part
+from tools.cycle import Cycle, Round
+from tools.jobs import shown
+from tools.steps import check_place, locked, open_steps
+
+MARKER = 'self_train.json'
+# What starts a script by each launcher, where --launch does not say.
+PROGRAMS = {
+    'none': 'python',
+    'pytorch': 'torchrun --standalone --nproc-per-node gpu',
+    'slurm': 'srun python',
+    'mpi': 'mpirun python',
+}
+# A run may go on for more rounds, or on another machine.
+FREE = 'rounds', 'launcher', 'launch', 'overwrite', 'work_dir'
+
+
+def parse_args(argv: Sequence[str] | None) -> Namespace:
+    summary = __doc__.split('\n')[0]
+    parser = Parser(prog='tools/self_train.py', description=summary)
+    add = parser.add_argument
+    add('config', metavar='CONFIG', help='the first training, on real labels alone')
+    text = 'training with pseudo labels'
+    add('--pseudo-config', required=True, metavar='CONFIG2', help=text)
+    text = 'last training of each round, on real labels alone; none if not given'
+    add('--final-config', metavar='CONFIG3', help=text)
+    root = Path(os.environ.get('RECYCLE_DATA', 'input/data'))
+    add('--data-root', type=Path, default=root, metavar='ROOT', help='the data')
+    add('--work-dir', type=Path, required=True, metavar='D', help='where all goes')
+    add('--rounds', type=int, default=1, metavar='N', help='most rounds to take')
+    text = (
+        'folds of utils/split.py, made if there are none; judge by valid if not given'
+    )
+    add('--folds', type=int, metavar='K', help=text)
+    text = 'share of kept pixels that must be right, by class'
+    add('--precision', type=float, default=0.9, metavar='P', help=text)
+    text = 'as of utils/pseudo_label.py'
+    add('--min-region', type=int, default=0, metavar='N', help=text)
+    add('--min-kept', type=float, default=0.0, metavar='SHARE', help=text)
+    add('--soft', action='store_true', help='as of utils/pseudo_label.py')
+    text = 'how the names of the pseudo-labelled parts begin'
+    add('--part', default=PSEUDO, metavar='NAME', help=text)
+    text = "start each round from CONFIG2's own weights, not from the last model"
+    add('--fresh', action='store_true', help=text)
+    add('--from-scratch', action='store_true', help='use no pretrained weights')
+    add('--amp', action='store_true', help='as of tools/train.py')
+    add('--tta', action='store_true', help='as of tools/test.py')
+    add('--launcher', choices=[*PROGRAMS], default='none', help='of train and test')
+    text = f'what starts their scripts, such as "{PROGRAMS["pytorch"]}"'
+    add('--launch', metavar='WORDS', help=text)
+    add('--overwrite', action='store_true', help='begin anew, and replace all')
+    add('--cfg-options', nargs='+', default=[], metavar='K=V', help='of each config')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    program = check_arguments(args)
+    check_configs(args)
+    arguments = {k: _plain(v) for k, v in vars(args).items() if k not in FREE}
+    check_place(args.work_dir, MARKER)
+    with _left_in_order(), locked(args.work_dir) as descriptors:
+        steps = open_steps(args.work_dir, MARKER, arguments, args.overwrite)
+        rounds = Cycle(args, steps, program, descriptors).run()
+        result = conclude(rounds)
+        steps.keep(result=result)
+    print(result_table(result))
+    print(f'all of it: {shown(args.work_dir / MARKER)}')
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def check_arguments(args: Namespace) -> tuple[str, ...]:
+    """Refuse what is wrong by itself; return what starts the scripts of the models.
+
+    Raises:
+        InputError: A number is out of range, or an option is of no use.
+    """
+    if args.rounds < 1:
+        raise InputError('--rounds', f'is {args.rounds}', 'give 1 or more')
+    if args.folds is not None and args.folds < 2:
+        raise InputError(
+            '--folds', f'is {args.folds}', 'give 2 or more, or leave it out'
+        )
+    for name in ('precision', 'min_kept'):
+        if not 0 <= getattr(args, name) <= 1:
+            text = f'{getattr(args, name)} is not in [0, 1]'
+            raise InputError(f'--{name.replace("_", "-")}', text, 'change it')
+    if args.min_region < 0:
+        raise InputError('--min-region', f'{args.min_region} is negative', 'give 0')
+    check_pseudo_part(args.part, '--part')
+    try:
+        program = shlex.split(args.launch or PROGRAMS[args.launcher])
+    except ValueError as error:
+        raise InputError('--launch', str(error), 'close the quotes') from None
+    if not program or (args.launch and args.launcher == 'none'):
+        raise InputError('--launch', 'starts nothing', 'name the --launcher too')
+    return tuple(program)
+
+
+def check_configs(args: Namespace) -> None:
+    """Read all configs before the first of many hours.
+
+    Raises:
+        InputError: One cannot be read, or trains on labels that it should not.
+    """
+    from mmsegmentation.pseudo_config import pseudo_sets
+    from mmsegmentation.runtime import read_config, silence
+
+    silence()
+    wanted = {args.config: False, args.pseudo_config: True}
+    if args.final_config:
+        wanted[args.final_config] = False
+    if len(wanted) < 2 or (args.final_config == args.pseudo_config):
+        raise InputError(args.pseudo_config, 'is named twice', 'name two configs')
+    needs = 'model', 'train_dataloader', 'test_dataloader', 'train_cfg'
+    for path, pseudo in wanted.items():
+        cfg = read_config(path, args.cfg_options, needs, str(args.data_root))
+        if bool(pseudo_sets(cfg)) != pseudo:
+            what = 'no pseudo labels' if pseudo else 'pseudo labels'
+            raise InputError(path, f'trains on {what}', 'see configs/pseudo')
+
+
+@contextmanager
+def _left_in_order() -> Iterator[None]:
+    """Have a run that is told to end stop its commands first."""
+
+    def leave(number: int, frame: Any) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def conclude(rounds: Sequence[Round]) -> dict[str, Any]:
+    """Return the scores of all rounds, and which models to use."""
+    passed = [each for each in rounds if each.passed][-1]
+    rows = []
+    for each in rounds:
+        scores = read_json(each.judged / 'metrics.json')
+        row = {'round': each.number, 'mIoU': scores['mIoU']}
+        for key in ('gain', 'interval', 'verdict'):
+            row[key] = each.verdict[key] if each.verdict else None
+        rows.append(row)
+    models = [
+        {
+            'fold': model.fold,
+            'config': model.config,
+            'checkpoint': str(model.checkpoint),
+        }
+        for model in passed.models
+    ]
+    return {'rounds': rows, 'use_round': passed.number, 'use': models}
+
+
+def result_table(result: dict[str, Any]) -> str:
+    """Return the outcome as text."""
+    lines = ['', f'{"round":>5}{"mIoU":>8}{"gain":>9}  95 % interval']
+    for row in result['rounds']:
+        text = f'{row["round"]:>5}{row["mIoU"]:>8.4f}'
+        if row['verdict']:
+            low, high = row['interval']
+            text += f'{row["gain"]:>+9.4f}  [{low:+.4f}, {high:+.4f}] {row["verdict"]}'
+        lines.append(text)
+    lines.append(f'use round {result["use_round"]}:')
+    for model in result['use']:
+        lines.append(f'  {shown(Path(model["checkpoint"]))}  {model["config"]}')
+    if len(result['use']) > 1:
+        lines.append('  (let them vote: tools/test.py each, then utils/ensemble.py)')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    run_command(main)

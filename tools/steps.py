@@ -1,0 +1,172 @@
+"""The steps of a long run, each taken once: a killed run goes on with the next."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmsegmentation.command import InputError
+from mmsegmentation.files import read_json, write_json
+
+LOCK = '.lock'
+
+
+class Steps:
+    """What was done of a run; kept in a file.
+
+    Args:
+        path: The file.
+        content: What stands in it.
+    """
+
+    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+        self.path = path
+        self.content = content
+
+    def take(self, name: str, result: Path, act: Callable[[bool], Any]) -> None:
+        """Take a step, unless it was taken and its result is still there.
+
+        Args:
+            result: A file that the step leaves, once all is whole.
+            act: Does it. It is told whether something may be there already, of an
+                earlier try.
+
+        Raises:
+            InputError: It left no such file.
+        """
+        known = self.content['steps'].get(name)
+        if known and known.get('done') and result.exists():
+            print(f'done before: {name}', flush=True)
+            return
+        self.content['steps'][name] = {'done': False}
+        self.keep()
+        start = time.monotonic()
+        act(bool(known) or self.content['replaces'])
+        if not result.exists():
+            raise InputError(name, f'left no {result}', 'see its output above')
+        seconds = round(time.monotonic() - start, 1)
+        self.content['steps'][name] = {'done': True, 'seconds': seconds}
+        self.keep()
+
+    def keep(self, **more: Any) -> None:
+        """Write the file; ``more`` is added to what stands in it."""
+        self.content.update(more)
+        write_json(self.path, self.content)
+
+
+def open_steps(
+    folder: Path, marker: str, arguments: Mapping[str, Any], overwrite: bool
+) -> Steps:
+    """Begin a run, or go on with the one that stands in a folder.
+
+    Args:
+        folder: Where it stands, or will; :func:`check_place` has looked at it.
+        marker: The name of the file of its steps.
+        arguments: Those that decide what is done: they must be the same again.
+        overwrite: Remove an earlier run, and begin anew.
+
+    Raises:
+        InputError: The folder holds a run with other arguments, or a damaged one.
+    """
+    path = folder / marker
+    earlier = _read(path) if path.is_file() and not overwrite else None
+    if earlier:
+        _check_same(earlier, arguments, folder)
+        return Steps(path, earlier)
+    # The marker goes last: what was half removed can still be replaced.
+    for held in sorted(_held(folder), key=lambda path: path.name == marker):
+        shutil.rmtree(held) if held.is_dir() else held.unlink()
+    content = {'arguments': dict(arguments), 'replaces': overwrite, 'steps': {}}
+    steps = Steps(path, content)
+    steps.keep()
+    return steps
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    kinds = {'arguments': dict, 'replaces': bool, 'steps': dict}
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), kind) for key, kind in kinds.items()
+    ):
+        raise InputError(path, 'damaged', 'pass --overwrite to begin anew')
+    return content
+
+
+def _check_same(
+    earlier: Mapping[str, Any], arguments: Mapping[str, Any], folder: Path
+) -> None:
+    before = earlier['arguments']
+    changed = [
+        f'--{name.replace("_", "-")} {before.get(name)}, not {arguments.get(name)}'
+        for name in {**before, **arguments}
+        if before.get(name) != arguments.get(name)
+    ]
+    if changed:
+        raise InputError(
+            folder,
+            f'was begun with {" and ".join(changed)}',
+            'repeat its arguments to go on, name another --work-dir, or pass '
+            '--overwrite to begin anew',
+        )
+
+
+def check_place(folder: Path, marker: str) -> None:
+    """Refuse a folder that holds something else than a run.
+
+    Raises:
+        InputError: It does.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, 'is a file', 'name a folder')
+    if _held(folder) and not (folder / marker).is_file():
+        raise InputError(
+            folder, f'is not empty and holds no {marker}', 'name another folder'
+        )
+
+
+def _held(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.name != LOCK]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[tuple[int, ...]]:
+    """Hold a folder for one run alone; give the descriptors that hold it.
+
+    Who inherits them holds it too: while a command of a killed run goes on, no other
+    run begins.
+
+    Raises:
+        InputError: Another run holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open('w')
+    except OSError as error:
+        raise InputError(
+            folder, f'cannot be made ({error.strerror})', 'choose another place'
+        ) from None
+    with file:
+        if not _lock(file.fileno()):
+            raise InputError(
+                folder,
+                'is in use by another run, or by a command that one left behind',
+                'wait until it ends',
+            )
+        yield (file.fileno(),)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        # A system, or a file system, without locks.
+        return True
+    return True
