@@ -3,7 +3,6 @@
 import hashlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -256,14 +255,14 @@ def test_whole_file__refuses_before_anything_is_written(tmp_path):
     assert names(tmp_path) == ['f', 'folder']
 
 
-@pytest.mark.parametrize('maker', ['mkstemp', 'mkdtemp'])
+@pytest.mark.parametrize('maker', ['touch', 'mkdir'])
 def test_whole__place_without_permission_is_one_error(tmp_path, monkeypatch, maker):
-    def refuse(**_):
+    def refuse(*_, **__):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(tempfile, maker, refuse)
+    monkeypatch.setattr(Path, maker, refuse)
     path = tmp_path / 'out'
-    context = whole_file(path) if maker == 'mkstemp' else whole_folder(path, marker='m')
+    context = whole_file(path) if maker == 'touch' else whole_folder(path, marker='m')
     with pytest.raises(InputError, match=r'out: cannot be made \(Permission denied\)'):
         context.__enter__()
 
