@@ -39,7 +39,8 @@ class Part:
         name: ``train``, ``valid`` or ``test``.
         path: The JSON file.
         images: Its images, those that can be used.
-        annotations: Its annotations by image id.
+        annotations: Its annotations by image id; polygons are arrays there, of
+            x, y, x, y, ..., float64.
         labels: Class id of the table by category id.
     """
 
@@ -179,7 +180,7 @@ def _annotations(
         if not isinstance(category, int) or category not in part.labels:
             unknown[repr(category)] += repr(category) not in told
             continue
-        problem = _segmentation_problem(row, images[key], counts)
+        problem = _read_segmentation(row, images[key], counts)
         if problem:
             found.errors.append(f'{name}: {problem}')
         else:
@@ -195,7 +196,8 @@ def _annotations(
     found.warnings += [f'{where}: {n} {text}' for text, n in counts.items() if n]
 
 
-def _segmentation_problem(row: dict, image: Mapping, counts: Counter) -> str | None:
+def _read_segmentation(row: dict, image: Mapping, counts: Counter) -> str | None:
+    """Return what is wrong with an annotation; if nothing, make arrays of polygons."""
     shape, area = row.get('segmentation'), row.get('area', 0)
     if not _is_number(area):
         return f'area is {area!r}'
@@ -206,6 +208,7 @@ def _segmentation_problem(row: dict, image: Mapping, counts: Counter) -> str | N
         return 'segmentation is neither polygons nor run lengths'
     if not shape:
         counts['objects without an outline: left out'] += 1
+    outlines = []
     for polygon in shape:
         points = None if len(polygon) % 2 else _numbers(polygon)
         if points is None:
@@ -214,6 +217,8 @@ def _segmentation_problem(row: dict, image: Mapping, counts: Counter) -> str | N
             counts['polygons of fewer than three points: left out'] += 1
         elif _is_outside(points, image):
             counts['polygons out of bounds: clipped'] += 1
+        outlines.append(points)
+    row['segmentation'] = outlines
     return None
 
 
@@ -237,6 +242,8 @@ def _numbers(values: list) -> np.ndarray | None:
 
 
 def _is_outside(points: np.ndarray, image: Mapping) -> bool:
+    if points.min() >= 0 and points.max() <= min(image['width'], image['height']):
+        return False
     xs, ys = points[::2], points[1::2]
     inside = xs.min() >= 0 and xs.max() <= image['width']
     return not (inside and ys.min() >= 0 and ys.max() <= image['height'])

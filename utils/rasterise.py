@@ -28,66 +28,95 @@ def paint(
         labels: Class id of the table by category id of the file.
         order: ``'area'``, or ``'points'``: fewest polygon points first.
     """
+    import cv2
+
     from utils.run_lengths import paint_runs
 
-    layers = [(a, to_runs(a['segmentation'], height, width)) for a in annotations]
+    parts = to_runs([a['segmentation'] for a in annotations], height, width)
+    layers = list(zip(annotations, parts, strict=True))
     if order == 'area':
-        layers.sort(key=lambda layer: -_area(*layer))
+        layers.sort(key=lambda layer: -_area(*layer, height, width))
     else:
         layers.sort(key=lambda layer: _points(layer[0]['segmentation']))
-    canvas = np.zeros(height * width, np.uint8)
-    for annotation, parts in layers:
+    # As the runs go: column by column.
+    canvas = np.zeros((width, height), np.uint8)
+    for annotation, parts_of_one in layers:
         label = labels[annotation['category_id']]
         # Parts of one object may overlap: one after the other, they are their union.
-        for part in parts:
-            paint_runs(np.frombuffer(part['counts'], np.uint8), label, canvas)
-    return np.ascontiguousarray(canvas.reshape(width, height).T)
+        for counts in parts_of_one:
+            paint_runs(np.frombuffer(counts, np.uint8), label, canvas.reshape(-1))
+    return cv2.transpose(canvas)
 
 
 def to_runs(
-    segmentation: list | Mapping, height: int, width: int
-) -> list[dict[str, Any]]:
-    """Return COCO's compressed run lengths of the parts of one object.
+    segmentations: Sequence[list | Mapping], height: int, width: int
+) -> list[list[bytes]]:
+    """Return COCO's compressed run lengths of the parts of each object.
 
     Polygons of fewer than three points are left out; points outside the image are
     moved to its border.
     """
     from pycocotools import mask as coco_mask
 
-    if isinstance(segmentation, Mapping):
-        rle = {'size': [height, width], 'counts': segmentation['counts']}
-        if isinstance(rle['counts'], list):
-            return [coco_mask.frPyObjects(rle, height, width)]
-        return [{**rle, 'counts': rle['counts'].encode('ascii')}]
-    polygons = [clip(p, height, width) for p in segmentation if len(p) >= 6]
-    return coco_mask.frPyObjects(polygons, height, width) if polygons else []
+    outlines = [
+        []
+        if isinstance(shape, Mapping)
+        else [clip(p, height, width) for p in shape if len(p) >= 6]
+        for shape in segmentations
+    ]
+    polygons = [p for parts in outlines for p in parts]
+    found = coco_mask.frPyObjects(polygons, height, width) if polygons else []
+    encoded = iter(found)
+    return [
+        [_counts(shape, height, width)]
+        if isinstance(shape, Mapping)
+        else [next(encoded)['counts'] for _ in parts]
+        for shape, parts in zip(segmentations, outlines, strict=True)
+    ]
+
+
+def _counts(rle: Mapping, height: int, width: int) -> bytes:
+    from pycocotools import mask as coco_mask
+
+    counts = rle['counts']
+    if isinstance(counts, list):
+        plain = {'size': [height, width], 'counts': counts}
+        return coco_mask.frPyObjects(plain, height, width)['counts']
+    return counts.encode('ascii')
 
 
 def to_rle(
     segmentation: list | Mapping, height: int, width: int
 ) -> Mapping[str, Any] | None:
     """Return one object as :func:`to_runs`, in one piece; None if nothing is left."""
+    return _merge(to_runs([segmentation], height, width)[0], height, width)
+
+
+def _merge(parts: Sequence[bytes], height: int, width: int) -> Mapping[str, Any] | None:
     from pycocotools import mask as coco_mask
 
-    parts = to_runs(segmentation, height, width)
-    return coco_mask.merge(parts) if parts else None
+    if not parts:
+        return None
+    return coco_mask.merge([{'size': [height, width], 'counts': c} for c in parts])
 
 
 def clip(polygon: Sequence[float], height: int, width: int) -> np.ndarray:
     """Return ``x, y, x, y, ...`` as float64, with each point moved into the image."""
-    points = np.array(polygon, np.float64)
-    for values, end in ((points[::2], width), (points[1::2], height)):
-        if values.min() < 0 or values.max() > end:
-            values.clip(0, end, out=values)
-    return points
+    points = np.asarray(polygon, np.float64)
+    if points.min() >= 0 and points.max() <= min(height, width):
+        return points
+    return points.reshape(-1, 2).clip(0, (width, height)).ravel()
 
 
-def _area(annotation: Mapping, parts: Sequence[Mapping]) -> float:
+def _area(
+    annotation: Mapping, parts: Sequence[bytes], height: int, width: int
+) -> float:
     from pycocotools import mask as coco_mask
 
     if 'area' in annotation:
         return float(annotation['area'])
-    return float(coco_mask.area(coco_mask.merge(parts))) if parts else 0.0
+    merged = _merge(parts, height, width)
+    return 0.0 if merged is None else float(coco_mask.area(merged))
 
 
 def _points(segmentation: list | Mapping) -> int:
