@@ -39,8 +39,7 @@ def stacked_collate(batch: Sequence[dict]) -> Any:
     metainfos = [sample['data_samples'].metainfo for sample in batch]
     shapes = [(len(batch), *tensors[0].shape) for tensors in (images, labels)]
     if get_worker_info() is None:
-        stacked = torch.stack(images), torch.stack(labels)
-        return _batch_of(*stacked, metainfos)
+        return _batch_of(torch.stack(images), torch.stack(labels), metainfos)
     room = room_for(shapes)
     for place, tensors in zip(room.tensors(shapes), (images, labels), strict=True):
         torch.stack(tensors, out=place)
@@ -62,7 +61,8 @@ class _Parcel:
 def _unpack(
     room: SharedRoom, shapes: list[tuple], metainfos: list[dict]
 ) -> dict[str, Any]:
-    return _batch_of(*room.lend(shapes), metainfos)
+    inputs, labels = room.lend(shapes)
+    return _batch_of(inputs, labels, metainfos)
 
 
 def _is_plain(sample: Any) -> bool:
