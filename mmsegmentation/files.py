@@ -7,11 +7,11 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,7 @@ from PIL import Image
 from mmsegmentation.command import InputError
 from mmsegmentation.mask_png import encode_mask
 
+T = TypeVar('T')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 ORIENTATION_TAG = 0x0112
 # What a disk answers that takes no more: full, over a quota or a limit, read-only.
@@ -135,8 +136,7 @@ def _open(path: Path) -> Image.Image:
 
 def write_mask(path: Path, label_map: np.ndarray, num_classes: int = 11) -> None:
     """Write class ids, (H, W) uint8, as a palette PNG; 255 is shown in white."""
-    with whole_file(path, overwrite=True) as beside:
-        beside.write_bytes(encode_mask(label_map, num_classes))
+    write_whole(path, encode_mask(label_map, num_classes))
 
 
 def read_json(path: Path) -> Any:
@@ -192,13 +192,37 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise InputError(path, 'is a folder', 'name a file')
-    beside = _make_beside(path, folder=False)
+    beside, handle = _make_beside(path, _create)
+    os.close(handle)
     try:
         with _telling_no_room(path):
             yield beside
             beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; as :func:`whole_file`, in half its time.
+
+    Raises:
+        InputError: ``path`` is a folder, or the disk is full.
+    """
+    beside, handle = _make_beside(path, _create)
+    try:
+        with _telling_no_room(path):
+            try:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(handle, rest) :]
+            finally:
+                os.close(handle)
+            beside.replace(path)
+    except BaseException as error:
+        beside.unlink(missing_ok=True)
+        if isinstance(error, IsADirectoryError):
+            raise InputError(path, 'is a folder', 'name a file') from None
         raise
 
 
@@ -221,7 +245,7 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
     if path.exists() and not path.is_dir():
         raise InputError(path, 'is a file', 'name a folder')
     path = path.resolve()  # a folder cannot be renamed over a link to one
-    beside = _make_beside(path, folder=True)
+    beside, _ = _make_beside(path, Path.mkdir)
     try:
         with _telling_no_room(path):
             yield beside
@@ -292,13 +316,16 @@ def link_or_copy(src: Path, dst: Path) -> None:
             ) from None
 
 
-def _make_beside(path: Path, *, folder: bool) -> Path:
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _make_beside(path: Path, make: Callable[[Path], T]) -> tuple[Path, T]:
     try:
         while True:
             beside = path.with_name(f'.{path.name}.{token_hex(4)}')
             try:
-                beside.mkdir() if folder else beside.touch(exist_ok=False)
-                return beside
+                return beside, make(beside)
             except FileExistsError:
                 continue
             except FileNotFoundError:

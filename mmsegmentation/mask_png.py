@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from functools import cache
 
 import numpy as np
 
@@ -25,8 +26,6 @@ def encode_mask(label_map: np.ndarray, num_classes: int = 11) -> bytes:
             f'{label_map.shape}'
         )
     height, width = label_map.shape
-    palette = np.full((256, 3), 255, np.uint8)
-    palette[:num_classes] = palette_of(num_classes)
     # Before each row stands its filter: 0 for none.
     rows = np.zeros((height, width + 1), np.uint8)
     rows[:, 1:] = label_map
@@ -38,11 +37,18 @@ def encode_mask(label_map: np.ndarray, num_classes: int = 11) -> bytes:
     return SIGNATURE + b''.join(
         [
             _chunk(b'IHDR', header),
-            _chunk(b'PLTE', palette.tobytes()),
+            _palette(num_classes),
             _chunk(b'IDAT', content),
             _chunk(b'IEND', b''),
         ]
     )
+
+
+@cache
+def _palette(num_classes: int) -> bytes:
+    palette = np.full((256, 3), 255, np.uint8)
+    palette[:num_classes] = palette_of(num_classes)
+    return _chunk(b'PLTE', palette.tobytes())
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

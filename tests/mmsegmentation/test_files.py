@@ -26,6 +26,7 @@ from mmsegmentation.files import (
     whole_folder,
     write_json,
     write_mask,
+    write_whole,
 )
 
 LABELS = np.array([[0, 1, 10], [255, 9, 3]], np.uint8)
@@ -255,16 +256,43 @@ def test_whole_file__refuses_before_anything_is_written(tmp_path):
     assert names(tmp_path) == ['f', 'folder']
 
 
-@pytest.mark.parametrize('maker', ['touch', 'mkdir'])
+@pytest.mark.parametrize('maker', [(os, 'open'), (Path, 'mkdir')])
 def test_whole__place_without_permission_is_one_error(tmp_path, monkeypatch, maker):
     def refuse(*_, **__):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(Path, maker, refuse)
+    monkeypatch.setattr(*maker, refuse)
     path = tmp_path / 'out'
-    context = whole_file(path) if maker == 'touch' else whole_folder(path, marker='m')
+    context = whole_file(path) if maker[0] is os else whole_folder(path, marker='m')
     with pytest.raises(InputError, match=r'out: cannot be made \(Permission denied\)'):
         context.__enter__()
+
+
+def test_write_whole__replaces_and_makes_folders(tmp_path):
+    path = tmp_path / 'deep/f'
+    for content in (b'old', b'new' * 100_000, b''):
+        write_whole(path, content)
+        assert path.read_bytes() == content
+    assert names(tmp_path) == ['deep', 'deep/f']
+
+
+def test_write_whole__failure_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / 'f'
+    path.write_bytes(b'old')
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(InputError, match='folder: is a folder; name a file'):
+        write_whole(tmp_path / 'folder', b'new')
+    with pytest.raises(InputError, match=r'f/below: cannot be made \(.*\); choose'):
+        write_whole(path / 'below', b'new')
+
+    def fill(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'write', fill)
+    with pytest.raises(InputError, match=r'f: cannot be written \(No space left'):
+        write_whole(path, b'new')
+    assert path.read_bytes() == b'old'
+    assert names(tmp_path) == ['f', 'folder']
 
 
 @pytest.fixture
