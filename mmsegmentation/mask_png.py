@@ -31,7 +31,7 @@ def encode_mask(label_map: np.ndarray, num_classes: int = 11) -> bytes:
     rows[:, 1:] = label_map
     # Little memory (the usual 8 takes a fifth longer) holds all that one run needs.
     packer = zlib.compressobj(1, memLevel=5, strategy=zlib.Z_RLE)
-    content = packer.compress(rows) + packer.flush()
+    content = packer.compress(rows.data) + packer.flush()
     # 8 bits a pixel, by palette; deflate, the usual filters, not interlaced.
     header = struct.pack('>IIBBBBB', width, height, 8, 3, 0, 0, 0)
     return SIGNATURE + b''.join(

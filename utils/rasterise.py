@@ -35,7 +35,7 @@ def paint(
     parts = to_runs([a['segmentation'] for a in annotations], height, width)
     layers = list(zip(annotations, parts, strict=True))
     if order == 'area':
-        layers.sort(key=lambda layer: -_area(*layer, height, width))
+        layers.sort(key=lambda layer: -_area(layer[0], layer[1], height, width))
     else:
         layers.sort(key=lambda layer: _points(layer[0]['segmentation']))
     # As the runs go: column by column.
