@@ -86,6 +86,9 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
         check_option(key)
     try:
         cfg = Config.fromfile(path, import_custom_modules=False)
+        # Or its text would be laid out by yapf, for seconds, at each checkpoint; the
+        # argument of that name does not arrive.
+        object.__setattr__(cfg, '_format_python_code', False)
         cfg.merge_from_dict(
             {key: DictAction._parse_iterable(value) for key, value in pairs}
         )

@@ -125,6 +125,22 @@ def test_read_config__custom_imports_are_made_and_may_be_none(
     assert read_config(write_config('custom_imports = None\n')).custom_imports is None
 
 
+def test_read_config__text_is_written_at_once_and_reads_as_the_same(
+    write_config, tmp_path, monkeypatch
+):
+    """Each checkpoint holds the text of its config."""
+
+    def refuse(*_, **__):
+        raise AssertionError('laid out')
+
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', refuse)
+    cfg = read_config(write_config('a = [dict(x=(1, 2), y="z"), None]\nb = {"c d": 1}'))
+    cfg.deeper = {'e': [[1.5], 'f']}
+    cfg.dump(tmp_path / 'dumped.py')
+    again = Config.fromfile(tmp_path / 'dumped.py')
+    assert again.to_dict() == cfg.to_dict()
+
+
 def test_pretrained_owners__are_found_at_any_depth():
     backbone = {'type': 'A', 'init_cfg': pretrained('a.pth')}
     neck = {'type': 'B', 'init_cfg': pretrained('b.pth')}
