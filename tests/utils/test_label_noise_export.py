@@ -233,7 +233,7 @@ def test_misuse__one_line_and_nothing_written(misuse, given, tmp_path):
     misuse(main, 'no prediction folder', root, *given[1:])
     misuse(main, '--top: is 0; give 1 to 300', *given, '--top', 0)
     misuse(main, '--top: is 1000; give 1 to 300', *given, '--top', 1000)
-    misuse(main, '--jobs: is 0; give 1 to', *given[:-1], 0)
+    misuse(main, '--jobs: is 0, give 1 to', *given[:-1], 0)
     misuse(main, r'2.0 is not in \[0, 1\]', *given, '--min-score', 2)
     misuse(main, 'is not in .*train', *given, '--split', 'train')
     misuse(main, 'no such file', *given, '--json', tmp_path / 'none.json')
