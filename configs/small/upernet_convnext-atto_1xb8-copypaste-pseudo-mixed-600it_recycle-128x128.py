@@ -4,7 +4,7 @@ Parent: upernet_convnext-atto_1xb8-copypaste-4000it_recycle-128x128.py,
         trained on from the checkpoint of its shorter run; only the data and the
         schedule change.
 Run:    python tools/self_train.py \
-            configs/small/upernet_convnext-atto_1xb8-copypaste-1200it_recycle-128x128.py \
+            configs/small/upernet_convnext-atto_1xb8-copypaste-1000it_recycle-128x128.py \
             --pseudo-config \
             configs/small/upernet_convnext-atto_1xb8-copypaste-pseudo-mixed-600it_recycle-128x128.py \
             --folds 3 --work-dir work_dirs/self_train
