@@ -14,13 +14,10 @@ from distributed import Client, Future, KilledWorker
 from joblib import Parallel, delayed, parallel_config
 
 from mmsegmentation.command import InputError
+from utils.parallel import SLICE
 
 # Seconds until a scheduler that does not answer is given up.
 PATIENCE = 20
-# joblib's Dask backend returns lists alone: by slices, so that the results of millions
-# of images are never all in memory.
-SLICE = 1024
-
 # What it says of a lost connection is raised, too.
 logging.getLogger('distributed.client').setLevel(logging.CRITICAL)
 

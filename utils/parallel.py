@@ -10,6 +10,9 @@ from mmsegmentation.command import InputError, progress, usable_cpus
 
 # Beyond it, a mistyped number would start processes until memory is full.
 MOST_JOBS = 1024
+# joblib goes on whether or not its results are taken, and its Dask backend returns
+# lists alone: by slices, so that results of millions of images are never all in memory.
+SLICE = 1024
 
 
 def add_worker_options(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +64,15 @@ class Workers:
         yield from progress(calls(function, tasks), name, total=len(tasks))
 
     def _here(self, function: Callable, tasks: Sequence[tuple]) -> Iterator[Any]:
+        for start in range(0, len(tasks), SLICE):
+            yield from self._slice_here(function, tasks[start : start + SLICE])
+
+    def _slice_here(self, function: Callable, tasks: Sequence[tuple]) -> Iterator[Any]:
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         run = Parallel(
-            n_jobs=max(1, min(self.jobs, len(tasks))),
+            n_jobs=min(self.jobs, len(tasks)),
             return_as='generator',
             prefer='threads' if self.threads else None,
         )

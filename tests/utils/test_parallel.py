@@ -18,7 +18,7 @@ import pytest
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_mask
 from utils import cluster as cluster_module
-from utils import eda, label_noise, prepare_data, submission
+from utils import eda, label_noise, parallel, prepare_data, submission
 from utils.draw_data import main as draw
 from utils.parallel import Workers
 
@@ -211,10 +211,23 @@ def test_map__keeps_the_order_beyond_one_slice(address, monkeypatch):
 
 
 @pytest.mark.parametrize('threads', [False, True])
-def test_map__keeps_the_order_here(threads):
+def test_map__keeps_the_order_here(threads, monkeypatch):
+    monkeypatch.setattr(parallel, 'SLICE', 20)
     tasks = [(number, 7) for number in range(50)]
     found = list(Workers(2, threads=threads).map(divmod, tasks, 'divide'))
     assert found == [divmod(*task) for task in tasks]
+
+
+def test_map__does_not_run_ahead_of_who_takes_its_results(monkeypatch):
+    monkeypatch.setattr(parallel, 'SLICE', 20)
+    done: list[int] = []
+    tasks = [(number,) for number in range(200)]
+    results = Workers(2, threads=True).map(done.append, tasks, 'append')
+    next(results)
+    time.sleep(0.2)
+    assert len(done) <= 20
+    assert len(list(results)) == 199
+    assert sorted(done) == list(range(200))
 
 
 def test_map__error_of_a_worker_arrives_as_itself(address, tmp_path):
