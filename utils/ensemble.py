@@ -1,305 +1,180 @@
-"""Let the prediction folders of several models vote on the class of each pixel.
+"""Let several models vote on the class of each pixel.
 
-    python utils/ensemble.py PRED PRED... --metrics M M... --out PRED
+    python utils/ensemble.py PRED PRED... --out PRED
+    python utils/ensemble.py fit PRED PRED... --data-root ROOT --out vote.json
+    python utils/ensemble.py PRED PRED... --rule vote.json --out PRED
 
-hard      each model has one vote
-soft      each model's vote weighs its confidence in that pixel; probs/ is not read
-weighted  each model's vote weighs its accuracy for the class that it votes for
+hard        each model has one vote
+confidence  each model's vote weighs its confidence in that pixel
+soft        the probabilities of all classes are added up, from probs/
 
-A tie goes to the class with the highest accuracy, as in the metrics.json of the models
-that voted for it, then to the earliest model. The confidence that is written is the
-mean confidence of the models that voted for the outcome, times their share of all.
+A PRED is a prediction folder or a plain folder of PNG masks. --weights adds a weight
+for each model, or its accuracy or IoU for each class. A tie goes to the class with the
+highest accuracy, as in the metrics.json of the models that voted for it, then to the
+earliest model; --ties names another rule. The confidence that is written is the mean
+confidence of the models that voted for the outcome, times their share of all; of a soft
+vote it is the share of the outcome. fit chooses all that by the labels of images that
+no model was trained on; --rule applies what it chose.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+import sys
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mmsegmentation.command import InputError, Parser, progress, run_command
-from mmsegmentation.files import (
-    read_json,
-    refuse_existing,
-    sha256_of,
-    whole_folder,
-)
+from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
 from mmsegmentation.parts import find_masks, named_parts
-from mmsegmentation.predictions import (
-    MARKER,
-    Predictions,
-    finish_predictions,
-    open_predictions,
-    score_predictions,
-    write_prediction,
-)
+from mmsegmentation.predictions import MARKER, finish_predictions, score_predictions
 from mmsegmentation.scores import score_table
-from utils.voting import (
-    Vote,
-    agreed_confidence,
-    hard_vote,
-    soft_vote,
-    tabulate,
-    weighted_vote,
-)
+from utils.parallel import Workers, add_worker_options
+from utils.votes.choice import METHODS, Choice, choose
+from utils.votes.members import Voters, check_folders, open_voters
+from utils.votes.rule_file import apply_rule
+from utils.votes.summary import explain, vote_table
+from utils.voting import TIES
 
-METHODS = ('hard', 'soft', 'weighted')
+if TYPE_CHECKING:
+    from utils.votes.ballot import Count
+
+# What --rule brings with it.
+RULED = 'method', 'weights', 'ties', 'metrics'
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog='utils/ensemble.py', description='Vote of several models on each pixel.'
+        prog='utils/ensemble.py',
+        description='Vote of several models on each pixel. '
+        '"utils/ensemble.py fit --help" tells how members and weights are fitted.',
     )
-    add = parser.add_argument
-    add('preds', type=Path, nargs='+', metavar='PRED', help='prediction folders')
-    add('--out', type=Path, required=True, metavar='PRED', help='new folder')
-    add(
+    option = parser.add_argument
+    option('preds', type=Path, nargs='+', metavar='PRED', help='folders of predictions')
+    option('--out', type=Path, required=True, metavar='PRED', help='new folder')
+    option('--method', choices=METHODS, help='what is added up; hard if not given')
+    option(
+        '--weights',
+        nargs='+',
+        metavar='W',
+        help='a number for each PRED, or "accuracy" or "iou" of each class',
+    )
+    option('--ties', choices=TIES, help='what decides a tie; accuracy if it is known')
+    option(
         '--metrics',
         type=Path,
         nargs='+',
         metavar='M',
         help="metrics.json of each model, in order; each PRED's own if not given",
     )
-    add('--method', choices=METHODS, default='hard', help='what a vote weighs')
-    add('--data-root', type=Path, metavar='ROOT', help='score against its masks')
+    option('--rule', type=Path, metavar='F', help='a vote that fit wrote')
+    by_order = 'the PREDs are the members of --rule in order, whatever their checkpoint'
+    option('--by-order', action='store_true', help=by_order)
+    table = 'class names for plain folders, one a line or a JSON list'
+    option('--classes', type=Path, metavar='FILE', help=table)
+    maps = 'also write maps/ties and maps/disagreement, grey PNGs'
+    option('--maps', action='store_true', help=maps)
+    option('--data-root', type=Path, metavar='ROOT', help='score against its masks')
     part = 'part of --data-root that was predicted; what PRED says if not given'
-    add('--split', help=part)
-    add('--overwrite', action='store_true', help='replace --out')
+    option('--split', help=part)
+    add_worker_options(parser)
+    option('--overwrite', action='store_true', help='replace --out')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ['fit']:
+        from utils.votes.fit import main as fit
+
+        return fit(argv[1:])
     args = parse_args(argv)
     refuse_existing(args.out, args.overwrite)
-    members = open_members(args.preds, args.out)
-    accuracy = read_accuracies(members, args.metrics)
-    if accuracy is None and args.method == 'weighted':
-        raise InputError(
-            '--method weighted', 'needs the accuracy of each class', 'pass --metrics'
-        )
+    check_folders(args.preds, args.out)
+    voters, choice = read_choice(args)
+    if choice.needs:
+        thing = f'--method {choice.method}'
+        if choice.method == 'hard':
+            thing = f'--ties {choice.ties}'
+        voters.require(choice.needs, thing)
     masks = None
     if args.data_root:
-        parts = named_parts(members[0].origin, args.split)
-        masks = find_masks(args.data_root, members[0].image_ids, parts)
-    print(_explain(len(members), args.method, accuracy is not None))
-    ensemble = Ensemble(members, accuracy, args.method)
+        parts = named_parts(voters.origins[0], args.split)
+        masks = find_masks(args.data_root, voters.image_ids, parts)
+    ties_named = args.ties is not None or args.rule is not None
+    print(explain(choice, ties_named=ties_named))
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
-        tied, pixels = ensemble.write(folder)
+        count = cast_votes(voters, choice, folder, args.maps, Workers.of(args))
+        origin = describe(voters, choice, count, args.rule)
+        finish_predictions(folder, voters.classes, voters.image_ids, origin)
         scores = score_predictions(folder, masks) if masks else None
-    print(f'{tied:,} of {pixels:,} pixels were tied ({tied / max(pixels, 1):.2%})')
+    names = [str(member.folder) for member in voters.members]
+    print(vote_table(count, names, voters.classes))
     if scores is not None:
         print(score_table(scores))
-    print(f'{len(members[0].image_ids)} images written to {args.out}')
+    print(f'{len(voters.image_ids)} images written to {args.out}')
     return 0
 
 
-def _explain(models: int, method: str, known: bool) -> str:
-    text = f'{method} vote of {models} models, '
-    if method == 'soft':
-        text += "weighed by each one's confidence in its own class, "
-    if not known:
-        text += 'ties to the earliest model: there is no metrics.json'
-    else:
-        text += 'ties to the class with the highest accuracy'
-    if models == 2 and method == 'hard':
-        text += (
-            '\nWith two models every disagreement is a tie: this vote is a switch by '
-            + ('the accuracy of each class' if known else 'the order of the models')
-        )
-    return text
-
-
-def open_members(folders: Sequence[Path], out: Path) -> list[Predictions]:
-    """Open the members of a vote, which must hold the same images and classes.
+def read_choice(args: argparse.Namespace) -> tuple[Voters, Choice]:
+    """Return who votes, and how.
 
     Raises:
-        InputError: There are fewer than two, one comes twice or would be replaced, or
-            classes or images differ.
+        InputError: Members or options do not fit together.
     """
-    places = [folder.resolve() for folder in folders]
-    if len(places) < 2:
-        raise InputError('PRED', 'one folder is no vote', 'name two or more')
-    for folder, place in zip(folders, places, strict=True):
-        if places.count(place) > 1:
-            raise InputError(folder, 'is named twice', 'name each folder once')
-        if out.resolve() in (place, *place.parents):
-            raise InputError(out, f'would replace {folder}', 'choose another --out')
-    members = [open_predictions(folder) for folder in folders]
-    for member in members[1:]:
-        _check_alike(members[0], member)
-    return members
+    if args.by_order and args.rule is None:
+        raise InputError('--by-order', 'is for --rule', 'leave it out')
+    if args.rule is None:
+        voters = open_voters(args.preds, args.classes)
+        method = args.method or METHODS[0]
+        return voters, choose(voters, method, args.weights, args.ties, args.metrics)
+    for name in RULED:
+        if getattr(args, name) is not None:
+            raise InputError(f'--{name}', 'comes with --rule', 'leave one of them out')
+    voters = open_voters(args.preds, args.classes, least=1)
+    chosen, choice = apply_rule(args.rule, voters, by_order=args.by_order)
+    for member in voters.members:
+        if member not in chosen.members:
+            print(f'{member.folder} is left out: {args.rule} does not need it')
+    return chosen, choice
 
 
-def _check_alike(first: Predictions, other: Predictions) -> None:
-    if first.classes != other.classes:
-        raise InputError(
-            other.folder,
-            f'its classes differ from those of {first.folder}',
-            'predict all with one class table',
-        )
-    for one, two in ((first, other), (other, first)):
-        if left := sorted(set(one.image_ids) - set(two.image_ids)):
-            raise InputError(
-                repr(left[0]),
-                f'is in {one.folder} but not in {two.folder}',
-                'predict the same images with each model',
-            )
-
-
-def read_accuracies(
-    members: Sequence[Predictions], files: Sequence[Path] | None
-) -> np.ndarray | None:
-    """Return recall by member and class, nan where unknown; None if there is none.
-
-    Args:
-        files: A ``metrics.json`` for each member, in order; without them, the
-            members' own.
+def cast_votes(
+    voters: Voters, choice: Choice, folder: Path, maps: bool, workers: Workers
+) -> 'Count':
+    """Fill ``folder`` with the outcome; return what is told of it.
 
     Raises:
-        InputError: A file is missing, damaged, or of another class table.
+        InputError: A file is missing or damaged, or sizes differ.
     """
-    if files is None:
-        files = [member.folder / 'metrics.json' for member in members]
-        there = [path.is_file() for path in files]
-        if not any(there):
-            return None
-        if not all(there):
-            raise InputError(
-                files[there.index(False)],
-                'no such file, while other members have theirs',
-                'pass --metrics for all',
-            )
-    if len(files) != len(members):
-        raise InputError(
-            '--metrics', f'{len(files)} for {len(members)} folders', 'give one for each'
-        )
-    return np.stack([_read_accuracy(path, members[0].classes) for path in files])
+    from utils.votes.ballot import Ballot, Count
+
+    confidence = choice.method == 'soft' or voters.all_have('confidence')
+    ballot = Ballot(voters.members, choice.rule, confidence, maps, folder.resolve())
+    tasks = [(image_id,) for image_id in voters.image_ids]
+    return reduce(Count.plus, workers.map(ballot.cast, tasks, 'vote'))
 
 
-def _read_accuracy(path: Path, classes: Sequence[str]) -> np.ndarray:
-    content = read_json(path)
-    try:
-        names, values = tuple(content['classes']), content['Acc']
-        accuracy = np.array([np.nan if v is None else float(v) for v in values])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            path, f'has no accuracy by class ({error!r})', 'score the model again'
-        ) from None
-    if names != tuple(classes) or len(accuracy) != len(names):
-        raise InputError(
-            path, 'its classes are not those of the predictions', 'name another file'
-        )
-    if (accuracy < 0).any() or (accuracy > 1).any():
-        raise InputError(path, 'has an accuracy outside [0, 1]', 'score it again')
-    return accuracy
-
-
-@dataclass(frozen=True)
-class Ensemble:
-    """Members of a vote and its rule.
-
-    Attributes:
-        members: Prediction folders of the same images and classes.
-        accuracy: Recall by member and class, nan where unknown, or None.
-        method: One of ``METHODS``.
-    """
-
-    members: Sequence[Predictions]
-    accuracy: np.ndarray | None
-    method: str
-
-    def write(self, folder: Path) -> tuple[int, int]:
-        """Fill ``folder`` with the outcome; return how many pixels were tied, of all.
-
-        Raises:
-            InputError: A file is missing or damaged, or sizes differ.
-        """
-        first = self.members[0]
-        vote = self._rule()
-        tied = pixels = 0
-        for image_id in progress(first.image_ids, 'vote'):
-            label_maps = self._read(image_id, Predictions.mask)
-            confidence = None
-            if self.method == 'soft' or self._all_have_confidence():
-                confidence = self._read(image_id, Predictions.confidence)
-                _check_size(image_id, label_maps[0], confidence[0], first, first)
-            outcome = vote(label_maps, confidence)
-            tied += int(outcome.tied.sum())
-            pixels += outcome.tied.size
-            if confidence is not None:
-                confidence = agreed_confidence(
-                    label_maps, confidence, outcome.label_map
-                )
-            write_prediction(folder, image_id, outcome.label_map, confidence)
-        origin = self._origin() | {'tied_pixels': tied, 'pixels': pixels}
-        finish_predictions(folder, first.classes, first.image_ids, origin)
-        return tied, pixels
-
-    def _rule(self) -> Callable[[np.ndarray, np.ndarray | None], Vote]:
-        accuracy = self.accuracy
-        if self.method == 'soft':
-            return lambda maps, sure: soft_vote(maps, _given(sure), accuracy)
-        if self.method == 'weighted':
-            vote = partial(weighted_vote, accuracy=_given(accuracy))
-        else:
-            vote = partial(hard_vote, accuracy=accuracy)
-        first = self.members[0]
-        by_ids = tabulate(vote, len(self.members), len(first.classes))
-        return lambda maps, _: by_ids(maps)
-
-    def _all_have_confidence(self) -> bool:
-        return all((m.folder / 'confidence').is_dir() for m in self.members)
-
-    def _read(
-        self, image_id: str, read: Callable[[Predictions, str], np.ndarray]
-    ) -> np.ndarray:
-        maps = [read(member, image_id) for member in self.members]
-        for member, found in zip(self.members, maps, strict=True):
-            _check_size(image_id, maps[0], found, self.members[0], member)
-        return np.stack(maps)
-
-    def _origin(self) -> dict[str, Any]:
-        members = [
-            {
-                'folder': str(member.folder),
-                'predictions_sha256': sha256_of(member.folder / MARKER),
-                'checkpoint_sha256': member.origin.get('checkpoint_sha256'),
-            }
-            for member in self.members
-        ]
-        origin: dict[str, Any] = {'method': self.method, 'members': members}
-        first = self.members[0].origin
-        for key in ('split', 'fold'):
-            # What all members are of, the vote is of too.
-            if all(first.get(key) == m.origin.get(key) for m in self.members):
-                origin |= {key: first[key]} if key in first else {}
-        if self.accuracy is not None:
-            rows = self.accuracy.tolist()
-            origin['accuracy'] = [[None if v != v else v for v in row] for row in rows]
-        return origin
-
-
-def _given(values: np.ndarray | None) -> np.ndarray:
-    assert values is not None
-    return values
-
-
-def _check_size(
-    image_id: str,
-    first: np.ndarray,
-    found: np.ndarray,
-    one: Predictions,
-    other: Predictions,
-) -> None:
-    if first.shape != found.shape:
-        raise InputError(
-            repr(image_id),
-            f'has size {first.shape} in {one.folder}, {found.shape} in {other.folder}',
-            'predict both at the size of the photograph',
-        )
+def describe(
+    voters: Voters, choice: Choice, count: 'Count', rule: Path | None
+) -> dict[str, Any]:
+    """Return what ``predictions.json`` says about where the outcome comes from."""
+    members = []
+    for member, said in zip(voters.members, voters.origins, strict=True):
+        entry: dict[str, Any] = {'folder': str(member.folder)}
+        if not member.plain:
+            entry['predictions_sha256'] = sha256_of(member.folder / MARKER)
+            entry['checkpoint_sha256'] = said.get('checkpoint_sha256')
+        members.append(entry)
+    origin = {**choice.describe(), 'members': members}
+    if rule is not None:
+        origin['rule_sha256'] = sha256_of(rule)
+    first = voters.origins[0]
+    for key in ('split', 'fold'):
+        # What all members are of, the vote is of too.
+        if key in first and all(said.get(key) == first[key] for said in voters.origins):
+            origin[key] = first[key]
+    return origin | {'tied_pixels': count.tied, 'pixels': int(count.pixels.sum())}
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import list_images, mask_name, read_mask
 from mmsegmentation.predictions import MARKER, open_predictions
@@ -61,9 +62,8 @@ class MaskFolder:
     ) -> None:
         self.folder = folder
         self.num_classes = num_classes
+        self.ignore = ignore
         self.option = option
-        self.allowed = np.arange(256) < num_classes
-        self.allowed[255] = ignore
 
     def __call__(self, image_id: str) -> np.ndarray:
         """Return class ids, (H, W) uint8.
@@ -73,11 +73,13 @@ class MaskFolder:
         """
         path = self.folder / mask_name(image_id)
         label_map = read_mask(path)
-        if not self.allowed[label_map].all():
-            other = label_map[~self.allowed[label_map]][0]
+        others = label_map[label_map >= self.num_classes]
+        if self.ignore:
+            others = others[others != IGNORE_INDEX]
+        if others.size:
             raise InputError(
                 path,
-                f'holds class id {other}, but there are only '
+                f'holds class id {others[0]}, but there are only '
                 f'{self.num_classes} classes',
                 f'repair the mask, or pass {self.option}',
             )

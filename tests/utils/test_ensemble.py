@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmsegmentation.files import read_mask, write_mask
-from mmsegmentation.predictions import open_predictions
+from mmsegmentation.predictions import open_predictions, write_probs
 from utils.ensemble import main
 
 CLASSES = ('Background', 'Paper', 'Metal')
@@ -15,9 +15,10 @@ NAMED = {'classes': CLASSES}
 
 @pytest.fixture
 def metrics(tmp_path):
-    def write(name, *accuracy, classes=CLASSES):
+    def write(name, *accuracy, classes=CLASSES, iou=()):
         path = tmp_path / f'{name}.json'
-        path.write_text(json.dumps({'classes': classes, 'Acc': accuracy}))
+        content = {'classes': classes, 'Acc': accuracy, 'IoU': iou}
+        path.write_text(json.dumps(content))
         return path
 
     return write
@@ -84,26 +85,113 @@ def test_metrics__are_the_members_own_by_default(
     assert label_maps(tmp_path / 'out') == {'a.jpg': [[1]]}
 
 
-def test_soft__one_sure_model_beats_two_doubtful(run, make_predictions, tmp_path):
+def test_ties__go_by_what_is_named(run, three, metrics, tmp_path):
+    # The third pixel: Metal of p0, Paper of p1, Background of p2.
+    rows = [(0, 0, 0.9), (0, 0.5, 0), (0.1, 0, 0)]
+    turned = [row[::-1] for row in ((0, 0, 0.2), (0, 0.5, 0), (0, 0, 0.9))]
+    files = [
+        metrics(f'm{i}', *row, iou=iou)
+        for i, (row, iou) in enumerate(zip(rows, turned, strict=True))
+    ]
+    expected = {'accuracy': 2, 'iou': 0, 'confidence': 0, 'order': 2}
+    for ties, label in expected.items():
+        out = tmp_path / ties
+        code = run(main, *three, '--out', out, '--ties', ties, '--metrics', *files)[0]
+        assert code == 0
+        assert label_maps(out) == {'a/1.jpg': [[0, 1, label]]}
+        assert open_predictions(out).origin['ties'] == ties
+
+
+def test_confidence__one_sure_model_beats_two_doubtful(run, make_predictions, tmp_path):
     members = [
         make_predictions(f'p{i}', {'a.jpg': [[c]]}, sure, **NAMED)
         for i, (c, sure) in enumerate([(1, 100), (1, 90), (2, 250)])
     ]
     out = tmp_path / 'out'
-    code, text, _ = run(main, *members, '--out', out, '--method', 'soft')
+    code, text, _ = run(main, *members, '--out', out, '--method', 'confidence')
     assert code == 0
     assert "weighed by each one's confidence in its own class, ties" in text
     assert label_maps(out) == {'a.jpg': [[2]]}
     assert open_predictions(out).confidence('a.jpg').tolist() == [[83]]
 
 
-def test_weighted__accurate_model_beats_two_inaccurate(run, three, metrics, tmp_path):
+def test_weights__accurate_model_beats_two_inaccurate(run, three, metrics, tmp_path):
     rows = [(0.3, 0, 0.3), (0.3, 0, 0), (0, 1, 0)]
     files = [metrics(f'm{i}', *row) for i, row in enumerate(rows)]
     out = tmp_path / 'out'
-    weighted = ('--method', 'weighted', '--metrics', *files)
+    weighted = ('--weights', 'accuracy', '--metrics', *files)
     assert run(main, *three, '--out', out, *weighted)[0] == 0
     assert label_maps(out) == {'a/1.jpg': [[1, 1, 2]]}
+    assert open_predictions(out).origin['weights'] == [list(row) for row in rows]
+
+
+def test_weights__of_each_member_are_exact(run, three, tmp_path):
+    out = tmp_path / 'out'
+    text = run(main, *three, '--out', out, '--weights', '0.1', '0.2', '0.3')[1]
+    # First pixel: 0.1 + 0.2 for Background are as much as 0.3 for Paper: a tie.
+    assert label_maps(out) == {'a/1.jpg': [[0, 1, 0]]}
+    assert '1 of 3 pixels were tied' in text
+    assert 'hard vote of 3 models, weighed, ties' in text
+    # Third pixel: 0.3 of Background.
+    assert open_predictions(out).confidence('a/1.jpg').tolist() == [[67, 167, 100]]
+
+
+def test_soft__adds_up_kept_probabilities(run, make_predictions, tmp_path):
+    maps = {'a/1.jpg': [[0, 0, 0, 0, 1, 1, 1, 1]]}
+    members = [make_predictions(name, maps, **NAMED) for name in ('one', 'two')]
+    probs = [[[200], [5], [50]], [[20], [45], [190]]]
+    for folder, columns in zip(members, probs, strict=True):
+        both = np.array([columns, columns[::-1]], np.uint8).transpose(1, 2, 0)
+        write_probs(folder, 'a/1.jpg', both)
+    out = tmp_path / 'out'
+    code, text, err = run(main, *members, '--out', out, '--method', 'soft')
+    assert (code, err) == (0, '')
+    assert 'the largest sum of probabilities wins' in text
+    # 240 against 220 at both ends, and the other way round after the middle.
+    assert label_maps(out) == {'a/1.jpg': [[2, 2, 2, 2, 0, 0, 0, 0]]}
+    assert open_predictions(out).confidence('a/1.jpg')[0, 0] == 120
+    weighted = (*members, '--method', 'soft', '--weights', 2, 1)
+    run(main, *weighted, '--out', tmp_path / 'weighted')
+    assert label_maps(tmp_path / 'weighted') == {'a/1.jpg': [[0, 0, 0, 0, 2, 2, 2, 2]]}
+
+
+def test_soft__members_of_other_sizes_follow_the_first(run, make_predictions, tmp_path):
+    one = make_predictions('one', {'a.jpg': np.zeros((8, 4))}, **NAMED)
+    two = make_predictions('two', {'a.jpg': np.ones((16, 12))}, **NAMED)
+    write_probs(one, 'a.jpg', np.full((3, 2, 1), 80, np.uint8))
+    lower_half = np.zeros((3, 4, 3), np.uint8)
+    lower_half[1], lower_half[2, 2:] = 100, 200
+    write_probs(two, 'a.jpg', lower_half)
+    out = tmp_path / 'out'
+    code, text, err = run(main, one, two, '--out', out, '--method', 'soft')
+    assert (code, err) == (0, '')
+    assert label_maps(out) == {'a.jpg': [[1] * 4] * 4 + [[2] * 4] * 4}
+    # 16 x 12 pixels of Paper became 8 x 4, half of them changed.
+    assert [str(two), '50.00%', '16'] in [line.split() for line in text.splitlines()]
+
+
+def test_maps__show_ties_and_how_many_were_overruled(run, three, tmp_path):
+    out = tmp_path / 'out'
+    assert run(main, *three, '--out', out, '--maps')[0] == 0
+    assert read_mask(out / 'maps/ties/a/1.png').tolist() == [[0, 0, 255]]
+    # One of three, none, two of three.
+    overruled = read_mask(out / 'maps/disagreement/a/1.png')
+    assert overruled.tolist() == [[85, 0, 170]]
+    run(main, *three, '--out', tmp_path / 'without')
+    assert not (tmp_path / 'without/maps').exists()
+
+
+def test_table__tells_agreement_and_shift(run, three, tmp_path):
+    text = run(main, *three, '--out', tmp_path / 'out')[1]
+    cells = [line.split() for line in text.splitlines()]
+    # The outcome is [0, 1, 2].
+    assert [str(three[0]), '100.00%', '0'] in cells
+    assert [str(three[1]), '66.67%', '1'] in cells
+    assert [str(three[2]), '33.33%', '2'] in cells
+    # Of nine votes, three are for Background, five for Paper, one for Metal.
+    assert ['Background', '33.33', '+0.00'] in cells
+    assert ['Paper', '33.33', '-22.22'] in cells
+    assert ['Metal', '33.33', '+22.22'] in cells
 
 
 def test_origin__says_who_voted_and_how(run, make_predictions, metrics, tmp_path):
@@ -116,6 +204,7 @@ def test_origin__says_who_voted_and_how(run, make_predictions, metrics, tmp_path
     assert [m['checkpoint_sha256'] for m in origin['members']] == ['1a', '2b']
     assert [m['folder'] for m in origin['members']] == [str(one), str(two)]
     assert origin['accuracy'] == [[0.5, None, 0.5]] * 2
+    assert 'weights' not in origin
 
 
 def test_origin__is_of_the_part_that_all_members_are_of(
@@ -227,14 +316,24 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, three, tmp_path, metrics
     before = sorted(tmp_path.iterdir())
     misuse(main, 'one folder is no vote', three[0], *out)
     misuse(main, 'is named twice', three[0], three[1], three[0], *out)
-    misuse(main, 'no prediction folder', three[0], tmp_path / 'none', *out)
+    misuse(main, 'none: no such folder', three[0], tmp_path / 'none', *out)
     misuse(main, 'required', *three)
     misuse(main, 'invalid choice', *three, *out, '--method', 'median')
-    misuse(main, 'pass --metrics', *three, *out, '--method', 'weighted')
+    misuse(main, 'invalid choice', *three, *out, '--ties', 'chance')
+    misuse(main, 'pass --metrics', *three, *out, '--weights', 'accuracy')
+    misuse(main, 'pass --metrics', *three, *out, '--ties', 'iou')
+    misuse(main, '2 for 3 folders', *three, *out, '--weights', 1, 2)
+    misuse(main, 'are not all numbers', *three, *out, '--weights', 1, 2, 'a')
+    misuse(main, 'are not all numbers', *three, *out, '--weights', 1, 2, 'nan')
+    misuse(main, 'all weights are below', *three, *out, '--weights', 0, 0, 0)
+    misuse(main, 'from 0 to 100,000', *three, *out, '--weights', 1, 2, 1e30)
+    misuse(main, 'hardly a tie', *three, *out, '--method', 'soft', '--ties', 'order')
+    misuse(main, 'is for --rule', *three, *out, '--by-order')
     misuse(main, '1 for 3 folders', *three, *out, '--metrics', good)
     misuse(main, 'exists; pass --overwrite', *three, '--out', three[0])
     misuse(main, 'would replace', *three, '--out', three[0], '--overwrite')
     misuse(main, 'would replace', *three, '--out', tmp_path, '--overwrite')
+    misuse(main, 'is 0, give 1 to', *three, *out, '--jobs', 0)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -245,6 +344,7 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, three, tmp_path, metrics
         ('[]', 'has no accuracy by class'),
         ('{"classes": ["Background", "Paper", "Metal"]}', 'has no accuracy by class'),
         ('{"classes": ["a"], "Acc": [1]}', 'its classes are not those'),
+        ('{"classes": 3, "Acc": [1]}', 'has no accuracy by class'),
         (
             '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1]}',
             'its classes are not those',
@@ -273,11 +373,31 @@ def test_metrics__of_one_member_alone_are_refused(misuse, three, metrics, tmp_pa
     misuse(main, message, *three, '--out', tmp_path / 'out')
 
 
-def test_soft__needs_confidence(misuse, make_predictions, tmp_path):
-    one = make_predictions('one', {'a.jpg': [[0]]}, None, **NAMED)
+def test_kept__what_a_vote_needs_is_named(misuse, make_predictions, tmp_path):
+    one = make_predictions('one', {'a.jpg': [[0]]}, **NAMED)
     two = make_predictions('two', {'a.jpg': [[1]]}, None, **NAMED)
-    out = ('--out', tmp_path / 'out', '--method', 'soft')
-    misuse(main, r'one/confidence/a\.png: no such file', one, two, *out)
+    out = (one, two, '--out', tmp_path / 'out')
+    no_confidence = 'two: has no confidence/, which --{} needs; predict with tools/test'
+    misuse(
+        main, no_confidence.format('method confidence'), *out, '--method', 'confidence'
+    )
+    misuse(main, no_confidence.format('ties confidence'), *out, '--ties', 'confidence')
+    misuse(main, 'one: has no probs/, which --method soft', *out, '--method', 'soft')
+    for folder in (one, two):
+        write_probs(folder, 'a.jpg', np.zeros((3, 1, 1), np.uint8))
+    path = two / 'probs/a.npy'
+    for content, message in (
+        (np.zeros((2, 1, 1), np.uint8), 'not uint8 of 3 classes'),
+        (np.zeros((3, 1, 1), np.float32), 'not uint8 of 3 classes'),
+        (np.zeros((3, 2, 1), np.uint8), '2 blocks of one size do not make 1 pixels'),
+        (np.array([None]), 'not readable'),
+    ):
+        np.save(path, content, allow_pickle=True)
+        misuse(main, message, *out, '--method', 'soft')
+    path.write_bytes(b'')
+    misuse(main, r'two/probs/a\.npy: not readable', *out, '--method', 'soft')
+    path.unlink()
+    misuse(main, r'two/probs/a\.npy: no such file', *out, '--method', 'soft')
 
 
 def test_overwrite__replaces_the_old_vote(run, three, tmp_path):
