@@ -134,7 +134,9 @@ def test_read_config__text_is_written_at_once_and_reads_as_the_same(
         raise AssertionError('laid out')
 
     monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', refuse)
-    cfg = read_config(write_config('a = [dict(x=(1, 2), y="z"), None]\nb = {"c d": 1}'))
+    cfg = read_config(
+        write_config('_a = [dict(x=(1, 2), y="z"), None]\n_b = {"c d": 1}')
+    )
     cfg.deeper = {'e': [[1.5], 'f']}
     cfg.dump(tmp_path / 'dumped.py')
     again = Config.fromfile(tmp_path / 'dumped.py')
