@@ -195,7 +195,7 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     beside, handle = _make_beside(path, _create)
     os.close(handle)
     try:
-        with _telling_no_room(path):
+        with _telling_failed_writes(path, beside):
             yield beside
             beside.replace(path)
     except BaseException:
@@ -211,7 +211,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     beside, handle = _make_beside(path, _create)
     try:
-        with _telling_no_room(path):
+        with _telling_failed_writes(path, beside):
             try:
                 rest = memoryview(content)
                 while rest:
@@ -247,7 +247,7 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
     path = path.resolve()  # a folder cannot be renamed over a link to one
     beside, _ = _make_beside(path, Path.mkdir)
     try:
-        with _telling_no_room(path):
+        with _telling_failed_writes(path, beside):
             yield beside
             if path.exists():
                 _replace_folder(path, beside)
@@ -258,14 +258,22 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
 
 
 @contextmanager
-def _telling_no_room(path: Path) -> Iterator[None]:
+def _telling_failed_writes(path: Path, beside: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno in NO_ROOM:
+            raise InputError(
+                path, f'cannot be written ({error.strerror})', 'choose another place'
+            ) from None
+        inside = Path(error.filename) if isinstance(error.filename, str) else path
+        if beside not in inside.parents:
             raise
+        # Names from the input that no file system, or not this one, holds together.
         raise InputError(
-            path, f'cannot be written ({error.strerror})', 'choose another place'
+            path / inside.relative_to(beside),
+            f'cannot be written ({error.strerror})',
+            'rename the image',
         ) from None
 
 
@@ -295,6 +303,7 @@ def link_or_copy(src: Path, dst: Path) -> None:
     Raises:
         FileExistsError: ``dst`` is taken.
         InputError: ``src`` is missing or unreadable.
+        OSError: The disk is full.
     """
     dst.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(dst):
@@ -311,6 +320,8 @@ def link_or_copy(src: Path, dst: Path) -> None:
             shutil.copyfile(src, dst)
         except OSError as error:
             dst.unlink(missing_ok=True)
+            if error.errno in NO_ROOM:
+                raise
             raise InputError(
                 src, f'cannot be copied ({error.strerror})', 'check the file'
             ) from None

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -416,6 +417,21 @@ def test_link_or_copy__copies_where_links_are_refused(tmp_path, monkeypatch):
     link_or_copy(tmp_path / 'a', tmp_path / 'b')
     assert (tmp_path / 'b').read_bytes() == b'content'
     assert not (tmp_path / 'b').samefile(tmp_path / 'a')
+
+
+def test_link_or_copy__full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'link', refuse)
+    monkeypatch.setattr(shutil, 'copyfile', refuse)
+    (tmp_path / 'a').write_bytes(b'content')
+    with (
+        pytest.raises(InputError, match=r'made: cannot be written \(No space left'),
+        whole_folder(tmp_path / 'made', marker='m') as folder,
+    ):
+        link_or_copy(tmp_path / 'a', folder / 'b')
+    assert names(tmp_path) == ['a']
 
 
 def test_link_or_copy__follows_links(tmp_path):

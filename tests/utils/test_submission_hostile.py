@@ -201,6 +201,24 @@ def test_names__that_leave_their_folder_are_refused(misuse, tmp_path, name):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ('names', 'why'),
+    [
+        (['a' * 300 + '.jpg'], 'File name too long'),
+        (['a.png/b.jpg', 'a.jpg'], 'Is a directory|File exists'),
+        (['a.jpg', 'a.png/b.jpg'], 'Is a directory|File exists'),
+    ],
+)
+def test_names__that_no_folder_holds_are_told(misuse, tmp_path, names, why):
+    csv, other, out = tmp_path / 's.csv', tmp_path / 't.csv', tmp_path / 'out'
+    write_rows(csv, [(name, np.zeros((2, 2), np.uint8)) for name in names])
+    write_rows(other, [(name, np.ones((2, 2), np.uint8)) for name in names])
+    for command in (('show', csv), ('diff', csv, other)):
+        message = rf'/out/.*a\.png: cannot be written \(({why})\); rename the image'
+        misuse(main, message, *command, '--out', out, '--size', 2, 2)
+    assert sorted(left_in(tmp_path)) == ['s.csv', 't.csv']
+
+
 PEAK = """
 import resource, sys
 from utils.submission import main
