@@ -30,14 +30,21 @@ def check_image_id(image_id: str) -> str:
     """Return ``image_id``, refusing one that would leave its folder.
 
     Raises:
-        InputError: It is empty, absolute, steps upwards, or has a backslash.
+        InputError: It is empty, absolute, steps upwards, has a backslash or a NUL
+            character, or is the name of a file in another encoding than UTF-8.
     """
     if '\\' in image_id:
         raise InputError(repr(image_id), 'has a backslash', 'use / between folders')
+    if '\0' in image_id:
+        raise InputError(repr(image_id), 'has a NUL character', 'rename it')
+    try:
+        image_id.encode()
+    except UnicodeEncodeError:
+        raise InputError(ascii(image_id), 'is not UTF-8', 'rename it') from None
     path = PurePosixPath(image_id)
     drive = PureWindowsPath(image_id).drive
     inside = path.parts and not path.is_absolute() and not drive
-    if not inside or '..' in path.parts or '\0' in image_id:
+    if not inside or '..' in path.parts:
         raise InputError(
             repr(image_id),
             'a file name must stay inside its folder',

@@ -68,7 +68,7 @@ def write_rows(
 def _cell(image_id: str) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator='').writerow([image_id])
-    return text.getvalue().encode('utf-8', 'surrogateescape')
+    return text.getvalue().encode()
 
 
 def read_rows(

@@ -219,6 +219,15 @@ def test_names__that_no_folder_holds_are_told(misuse, tmp_path, names, why):
     assert sorted(left_in(tmp_path)) == ['s.csv', 't.csv']
 
 
+def test_names__in_another_encoding_are_told(misuse, tmp_path):
+    write_mask(tmp_path / 'm/a.png', np.zeros((2, 2), np.uint8))
+    (tmp_path / 'm/a.png').rename(tmp_path / 'm' / os.fsdecode(b'\xff.png'))
+    out = ('--out', tmp_path / 'out')
+    for command in ('write', 'export'):
+        misuse(main, r'udcff\.jpg.: is not UTF-8', command, tmp_path / 'm', *out)
+    assert left_in(tmp_path) == ['m']
+
+
 PEAK = """
 import resource, sys
 from utils.submission import main
