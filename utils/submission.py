@@ -32,7 +32,7 @@ from mmsegmentation.files import (
 from mmsegmentation.predictions import open_predictions
 from mmsegmentation.scores import confusion_matrix, score_table, summarise
 from utils.coco_results import write_results
-from utils.listing import Listed, check_size, match_ids, read_listing
+from utils.listing import Listed, check_size, match_ids, number_masks, read_listing
 from utils.mask_folder import MaskFolder, open_masks
 from utils.parallel import Workers, add_worker_options
 from utils.resize import LOGITS, RESIZERS, SIZE, resize_labels, sample_labels
@@ -111,10 +111,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 10_000:
-        raise argparse.ArgumentTypeError(f'must be in 1-9999, got {text}')
-    return value
+    if not text.isdecimal() or not 0 < int(text) < 10_000:
+        raise argparse.ArgumentTypeError(f'is {text}, give 1 to 9999')
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -212,10 +211,9 @@ def run_score(args: argparse.Namespace) -> None:
         truth = resize_labels(read(image_id), args.size, args.resize)
         confusions[image_id] = confusion_matrix(truth, label_map, args.num_classes)
         left.discard(mask_name(image_id))
-    for name in sorted(left):
-        raise InputError(
-            args.masks / name, f'has no row in {args.csv}', 'score the same images'
-        )
+    if left:
+        name = args.masks / min(left)
+        raise InputError(name, f'has no row in {args.csv}', 'score the same images')
     try:
         metrics = summarise(confusions, _names(args.num_classes))
     except ValueError as error:
@@ -281,17 +279,20 @@ def _numbered(
     if listed is None:
         yield from rows
         return
-    left = {mask_name(image_id): row.number for image_id, row in listed.items()}
+    left = number_masks(listed, args.test_json)
     for image_id, label_map in rows:
         if (number := left.pop(mask_name(image_id), None)) is None:
             raise InputError(
-                repr(image_id), f'has no id in {args.test_json}', 'check --test-json'
+                repr(image_id), f'is not in {args.test_json}', 'check --test-json'
             )
         yield number, label_map
-    for name in left:
-        raise InputError(
-            repr(name), f'is in {args.test_json} but not in {args.source}', 'predict it'
-        )
+    for image_id in listed:
+        if mask_name(image_id) in left:
+            raise InputError(
+                repr(image_id),
+                f'is in {args.test_json} but not in {args.source}',
+                'predict it',
+            )
 
 
 if __name__ == '__main__':

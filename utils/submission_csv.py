@@ -87,9 +87,13 @@ def read_rows(
     for line, image_id, found in _read(path, size, num_classes, strict=False):
         if isinstance(found, str):
             raise InputError(path, f'{_place(line, image_id)}: {found}', check)
-        if mask_name(image_id) in seen:
+        try:
+            name = mask_name(image_id)
+        except InputError as error:
+            raise InputError(path, f'line {line}: {error}', check) from None
+        if name in seen:
             raise InputError(path, f'has {image_id!r} twice', check)
-        seen.add(mask_name(image_id))
+        seen.add(name)
         yield image_id, found
     if not seen:
         raise InputError(path, 'has no rows', check)
