@@ -67,10 +67,11 @@ class Processes:
         raise TimeoutError((self.folder / 'scheduler0.log').read_text())
 
     def start_workers(self, address: str, count: int) -> None:
+        """Return when all are there."""
         for _ in range(count):
             where = ('--local-directory', str(self.folder))
             self.start('worker', '--no-nanny', '--nthreads', '1', *where)
-        with distributed.Client(address, set_as_default=False) as client:
+        with cluster_module.open_client(address) as client:
             client.wait_for_workers(count, timeout=120)
 
     def end(self) -> None:
@@ -267,6 +268,45 @@ def test_map__ended_worker_is_replaced_by_the_other(tmp_path):
         Timer(0.5, processes.started[1].kill).start()
         found = Workers(cluster=address).map(time.sleep, [(0.1,)] * 30, 'sleep')
         assert list(found) == [None] * 30
+    finally:
+        processes.end()
+
+
+def test_map__a_thread_of_dask_that_comes_late_is_started_again(address, monkeypatch):
+    start, starts = distributed.utils.LoopRunner.start, []
+
+    def late(self):
+        starts.append(self)
+        if len(starts) < 3:
+            raise AssertionError
+        start(self)
+
+    monkeypatch.setattr(distributed.utils.LoopRunner, 'start', late)
+    assert list(Workers(cluster=address).map(abs, [(-1,)], 'abs')) == [1]
+
+
+def test_map__a_large_function_is_sent_in_silence(address, capfd):
+    # The warning that Dask gives would be an error here, and a line of its own there.
+    large = partial(bytes.__contains__, bytes(16 << 20))
+    assert list(Workers(cluster=address).map(large, [(0,), (1,)], 'in')) == [
+        True,
+        False,
+    ]
+    assert capfd.readouterr().err == ''
+
+
+def test_map__workers_without_this_project_are_one_line(tmp_path, monkeypatch):
+    processes = Processes(tmp_path)
+    forget = 'import sys; sys.modules["utils"] = None'
+    (tmp_path / 'sitecustomize.py').write_text(forget)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    try:
+        address = processes.start_scheduler()
+        processes.start_workers(address, 1)
+        with pytest.raises(
+            InputError, match=r'a worker lacks this project .*; install'
+        ):
+            list(Workers(cluster=address).map(abs, [(-1,)], 'abs'))
     finally:
         processes.end()
 
