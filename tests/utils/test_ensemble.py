@@ -226,6 +226,17 @@ def test_origin__is_of_the_part_that_all_members_are_of(
     assert 'split' not in open_predictions(tmp_path / 'mixed').origin
 
 
+def test_origin__of_joined_folds_keeps_the_folds(run, make_predictions, tmp_path):
+    maps, folds = {'a.jpg': [[0]]}, {'folds': 5, 'folds_sha256': '6' * 64}
+    one, two = (make_predictions(name, maps, **NAMED, **folds) for name in ('1', '2'))
+    other = make_predictions('3', maps, **NAMED, folds=5, folds_sha256='7' * 64)
+    assert run(main, one, two, '--out', tmp_path / 'out')[0] == 0
+    origin = open_predictions(tmp_path / 'out').origin
+    assert {key: origin[key] for key in folds} == folds
+    assert run(main, one, other, '--out', tmp_path / 'mixed')[0] == 0
+    assert 'folds_sha256' not in open_predictions(tmp_path / 'mixed').origin
+
+
 def test_images__are_joined_by_name_and_not_by_position(
     run, make_predictions, tmp_path
 ):
