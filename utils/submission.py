@@ -41,6 +41,7 @@ from utils.submission_diff import MARKER, compare, pair_rows, tell, write_differ
 from utils.submission_pictures import blend, save_picture
 
 PICTURES = 'pictures.json'
+FOLDER = 'D'
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -54,7 +55,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         _add_common(command)
         if out:
             option = command.add_argument
-            option('--out', type=Path, required=True, metavar=out, help='result')
+            text = 'folder to write' if out == FOLDER else 'file to write'
+            option('--out', type=Path, required=True, metavar=out, help=text)
             option('--overwrite', action='store_true', help='replace --out')
         if run is run_write:
             add_worker_options(command)
@@ -84,30 +86,27 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_pictures(add: Callable) -> None:
-    option = add(run_show, 'draw a CSV as colour pictures', 'D')
+    option = add(run_show, 'draw a CSV as colour pictures', FOLDER)
     option('csv', type=Path, metavar='CSV', help='submission file')
     option('--images', type=Path, help='photographs to blend with')
-    option = add(run_diff, 'show where two CSVs disagree', 'D')
+    option = add(run_diff, 'show where two CSVs disagree', FOLDER)
     option('first', type=Path, metavar='A', help='submission file')
     option('second', type=Path, metavar='B', help='submission file of the same images')
     option('--pictures', type=int, default=20, metavar='N', help='images drawn')
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+    option = command.add_argument
+    option(
         '--size',
         type=_positive,
         nargs=2,
-        default=SIZE,
         metavar=('H', 'W'),
-        help='height and width of a label map in the CSV, in pixels',
+        help='height and width of a label map in the CSV, in pixels '
+        f'(default: {SIZE[0]} {SIZE[1]})',
     )
-    command.add_argument(
-        '--num-classes',
-        type=_positive,
-        default=len(CLASSES),
-        help='size of the class table, background included',
-    )
+    text = 'size of the class table, background included'
+    option('--num-classes', type=_positive, default=len(CLASSES), help=text)
 
 
 def _positive(text: str) -> int:
@@ -118,7 +117,7 @@ def _positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    args.size = tuple(args.size)
+    args.size = tuple(args.size or SIZE)
     if args.num_classes > 255:
         raise InputError(
             '--num-classes', f'{args.num_classes} is above 255', 'ids are 8-bit'

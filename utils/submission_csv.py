@@ -207,7 +207,7 @@ def parse_row(line: bytes, columns: Columns) -> tuple[str, bytes]:
     cells = split_cells(line.rstrip(b'\r\n'))
     if len(cells) != columns.count:
         if len(cells) == 1:
-            raise ValueError('has no comma')
+            raise ValueError('has no comma' if cells[0] else 'is empty')
         raise ValueError(f'has {len(cells)} columns, not {columns.count}')
     try:
         image_id = cells[columns.image_id].decode('utf-8')

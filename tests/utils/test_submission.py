@@ -175,6 +175,14 @@ def test_write__id_of_no_class_leaves_nothing(misuse, tmp_path, value):
     assert [path.name for path in tmp_path.iterdir()] == ['plain']
 
 
+def test_help__shows_the_size_as_it_is_given(capsys):
+    with pytest.raises(SystemExit):
+        main(['write', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'in pixels (default: 256 256)' in text
+    assert '--out CSV file to write' in text
+
+
 def test_write__misuse_is_one_line(misuse, pred, tmp_path):
     out = ('--out', tmp_path / 's.csv')
     misuse(main, 'holds no PNG mask', 'write', tmp_path / 'none', *out)
