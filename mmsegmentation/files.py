@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -24,6 +25,8 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 ORIENTATION_TAG = 0x0112
 # What a disk answers that takes no more: full, over a quota or a limit, read-only.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# Damaged EXIF and large photographs are no news to who wants their pixels.
+warnings.filterwarnings('ignore', module=r'PIL\.')
 
 
 def check_image_id(image_id: str) -> str:
@@ -268,6 +271,9 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
 def _telling_failed_writes(path: Path, beside: Path) -> Iterator[None]:
     try:
         yield
+    except InputError as error:
+        # Nobody outside knows the hidden name.
+        raise error.renamed(str(beside), str(path)) from None
     except OSError as error:
         if error.errno in NO_ROOM:
             raise InputError(

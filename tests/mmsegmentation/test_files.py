@@ -4,6 +4,8 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +178,18 @@ def test_read_orientation__missing_or_damaged_exif_turns_nothing(tmp_path, exif)
     assert read_orientation(tmp_path / 'i.jpg') == 1
 
 
+def test_read_image__damaged_exif_is_read_in_silence(tmp_path):
+    path = tmp_path / 'i.jpg'
+    Image.new('RGB', (3, 2)).save(path, exif=b'Exif\0\0II*\0\x08\0\0\0\x09\0')
+    # In a process of its own: here, all warnings are errors.
+    read = 'import sys; from pathlib import Path; from mmsegmentation.files import *; '
+    read += 'path = Path(sys.argv[1]); print(read_image(path).size); '
+    read += 'print(read_orientation(path))'
+    command = [sys.executable, '-c', read, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ('18\n1\n', '')
+
+
 def test_json__round_trips_as_readable_utf8(tmp_path):
     content = {'name': '비닐', 'values': [1, None, 0.5]}
     write_json(tmp_path / 'deep/a.json', content)
@@ -345,6 +359,20 @@ def test_whole_folder__failure_leaves_what_was_there(written, tmp_path, stop):
             replace(folder, stop=stop)
     assert (written / 'marker.json').read_text() == 'old'
     assert names(tmp_path) == ['out', 'out/marker.json', 'out/part']
+
+
+def test_whole_folder__errors_within_name_the_folder_to_be(tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'write', fill)
+    message = rf'^{tmp_path}/out/deep/m\.png: cannot be written \(No space left'
+    with (
+        pytest.raises(InputError, match=message),
+        whole_folder(tmp_path / 'out', marker='m') as folder,
+    ):
+        write_mask(folder / 'deep/m.png', LABELS)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize('failing', [1, 2], ids=['old away', 'new there'])
