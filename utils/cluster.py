@@ -56,11 +56,7 @@ def map_on_cluster(
                 with parallel_config(backend='dask', client=client):
                     found = Parallel()(delayed(call)(code, task) for task in part)
             except (CancelledError, KilledWorker):
-                raise InputError(
-                    f'--cluster {address}',
-                    'the scheduler or a worker ended',
-                    'see what they wrote, and start again',
-                ) from None
+                raise _ended(address) from None
             yield from found
 
 
@@ -74,22 +70,38 @@ def _connect(address: str) -> Client:
         raise InputError(
             f'--cluster {address}', f'no scheduler answers ({error})', 'start it first'
         ) from None
-    if not client.scheduler_info()['workers']:
-        client.close()
-        raise InputError(
-            f'--cluster {address}', 'has no workers', 'start dask worker first'
-        )
     try:
+        _check_workers(client, address)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _check_workers(client: Client, address: str) -> None:
+    try:
+        if not client.scheduler_info()['workers']:
+            raise InputError(
+                f'--cluster {address}', 'has no workers', 'start dask worker first'
+            )
         # A worker that cannot read its tasks would let joblib wait for ever.
         client.run(exec, f'import {__name__}')
     except ImportError as error:
-        client.close()
         raise InputError(
             f'--cluster {address}',
             f'a worker lacks this project ({error})',
             'install it where the workers run',
         ) from None
-    return client
+    except (OSError, CancelledError):
+        raise _ended(address) from None
+
+
+def _ended(address: str) -> InputError:
+    return InputError(
+        f'--cluster {address}',
+        'the scheduler or a worker ended',
+        'see what they wrote, and start again',
+    )
 
 
 def open_client(address: str) -> Client:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pickle import loads
-from threading import Timer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -260,14 +261,27 @@ def test_ended_process__is_one_line():
         list(Workers(2).map(os._exit, [(3,), (3,)], 'end'))
 
 
+def kill_when_begun(process: subprocess.Popen, mark: Path) -> str:
+    """Return a task for the shell; the process is killed when it runs first."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 120
+        while not mark.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+
+    Thread(target=watch, daemon=True).start()
+    return f'touch {shlex.quote(str(mark))}; sleep 0.1'
+
+
 def test_map__ended_worker_is_replaced_by_the_other(tmp_path):
     processes = Processes(tmp_path)
     try:
         address = processes.start_scheduler()
         processes.start_workers(address, 2)
-        Timer(0.5, processes.started[1].kill).start()
-        found = Workers(cluster=address).map(time.sleep, [(0.1,)] * 30, 'sleep')
-        assert list(found) == [None] * 30
+        begin = kill_when_begun(processes.started[1], tmp_path / 'begun')
+        found = Workers(cluster=address).map(os.system, [(begin,)] * 30, 'sleep')
+        assert list(found) == [0] * 30
     finally:
         processes.end()
 
@@ -295,6 +309,15 @@ def test_map__a_large_function_is_sent_in_silence(address, capfd):
     assert capfd.readouterr().err == ''
 
 
+def test_map__scheduler_that_ends_while_it_is_asked_is_one_line(address, monkeypatch):
+    def end(*_):
+        raise distributed.comm.CommClosedError
+
+    monkeypatch.setattr(distributed.Client, 'run', end)
+    with pytest.raises(InputError, match='the scheduler or a worker ended'):
+        list(Workers(cluster=address).map(abs, [(-1,)], 'abs'))
+
+
 def test_map__workers_without_this_project_are_one_line(tmp_path, monkeypatch):
     processes = Processes(tmp_path)
     forget = 'import sys; sys.modules["utils"] = None'
@@ -316,9 +339,9 @@ def test_map__ended_scheduler_is_one_line(tmp_path, capfd):
     try:
         address = processes.start_scheduler()
         processes.start_workers(address, 2)
-        Timer(0.5, processes.started[0].kill).start()
+        begin = kill_when_begun(processes.started[0], tmp_path / 'begun')
         with pytest.raises(InputError, match='the scheduler or a worker ended'):
-            list(Workers(cluster=address).map(time.sleep, [(0.1,)] * 60, 'sleep'))
+            list(Workers(cluster=address).map(os.system, [(begin,)] * 60, 'sleep'))
     finally:
         processes.end()
     assert capfd.readouterr().err == ''
