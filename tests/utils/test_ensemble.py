@@ -355,18 +355,23 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, three, tmp_path, metrics
         ('[]', 'has no accuracy by class'),
         ('{"classes": ["Background", "Paper", "Metal"]}', 'has no accuracy by class'),
         ('{"classes": ["a"], "Acc": [1]}', 'its classes are not those'),
-        ('{"classes": 3, "Acc": [1]}', 'has no accuracy by class'),
+        ('{"classes": 3, "Acc": [1]}', 'its classes are not those'),
         (
             '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1]}',
-            'its classes are not those',
+            'its accuracy is no list of 3 numbers',
         ),
         (
             '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, 77]}',
-            r'outside \[0, 1\]',
+            'its accuracy holds 77, no number of 0 to 1',
         ),
         (
             '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, "x"]}',
-            'has no accuracy by class',
+            "its accuracy holds 'x'",
+        ),
+        (
+            '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, 1%s]}'
+            % ('0' * 400),
+            'its accuracy holds 1000',
         ),
     ],
 )

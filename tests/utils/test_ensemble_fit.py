@@ -314,6 +314,33 @@ def test_rule__a_checkpoint_of_one_fold_stands_for_its_model(
     assert run(main, *test, '--rule', path, '--out', out)[0] == 0
 
 
+def test_rule__one_model_predicted_in_two_ways_goes_by_order(
+    run, misuse, make_member, root, tmp_path
+):
+    sha = {'p0': 'same', 'p1': 'same', 'p2': 'other'}
+    members = [
+        make_member(name, 0.4, i, checkpoint_sha256=sha[name])
+        for i, name in enumerate(sha)
+    ]
+    path = tmp_path / 'v.json'
+    found, _ = fitted(run, path, *members, '--data-root', root)
+    names = [member['name'] for member in found['members']]
+    assert len(names) == 3
+    argv = (*names, '--rule', path, '--out', tmp_path / 'out')
+    misuse(
+        main,
+        'may be .*p[01] or .*p[01] of .*both have its checkpoint.*--by-order',
+        *argv,
+    )
+    assert run(main, *argv, '--by-order')[0] == 0
+
+
+def by_iou(content, values):
+    content['ties'] = 'iou'
+    for member in content['members']:
+        member['iou'] = values
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -327,7 +354,19 @@ def test_rule__a_checkpoint_of_one_fold_stands_for_its_model(
         (lambda c: c['members'][0].update(weights=[1]), 'is no fitted vote'),
         (lambda c: c['members'][0].update(weights=['a'] * 3), 'is no fitted vote'),
         (lambda c: c['members'][0].update(weights=[-1] * 3), 'is no fitted vote'),
-        (lambda c: c.update(ties='iou'), 'is no fitted vote'),
+        (lambda c: c['members'][0].update(weight=10**400), 'weight holds 1000'),
+        (lambda c: c['members'][0].update(weight=float('nan')), 'weight holds nan'),
+        (lambda c: c['members'][0].update(weight='1'), "weight holds '1'"),
+        (lambda c: c['members'][0].update(weight=True), 'weight holds True'),
+        (lambda c: c['members'][0].update(weights='111'), 'no list of 3 numbers'),
+        (lambda c: c['members'][0].update(checkpoints='sha-p0'), 'are no list'),
+        (lambda c: c['members'].append(c['members'][0]), 'a member comes twice'),
+        (lambda c: c.update(left_out=c['members'][:1]), 'a member comes twice'),
+        (lambda c: by_iou(c, [0.5, None, 2]), 'iou holds 2, no number of 0 to 1'),
+        (lambda c: by_iou(c, [0.5, -0.1, 1]), 'iou holds -0.1'),
+        (lambda c: by_iou(c, [0.5, 1]), 'iou is no list of 3 numbers'),
+        (lambda c: by_iou(c, [[0.5]] * 3), r'iou holds \[0.5\]'),
+        (lambda c: c.update(ties='iou'), "nothing called 'iou'"),
         (lambda c: c.update(classes=['Background', 'A', 'B']), 'its classes are not'),
     ],
 )
@@ -342,7 +381,13 @@ def test_rule__that_is_none_is_named(misuse, three, tmp_path, change, message):
     path = tmp_path / 'rule.json'
     path.write_text(json.dumps(content))
     misuse(
-        main, rf'rule\.json: {message}', *three, '--rule', path, '--out', tmp_path / 'o'
+        main,
+        rf'rule\.json: .*{message}',
+        *three,
+        '--rule',
+        path,
+        '--out',
+        tmp_path / 'o',
     )
 
 
@@ -385,7 +430,8 @@ def test_fit__misuse_is_one_line(misuse, three, root, make_member, tmp_path):
 def test_fit__labels_that_do_not_fit_are_named(
     misuse, three, make_part, truth, tmp_path
 ):
-    argv = ('fit', *three, '--out', tmp_path / 'v.json', '--data-root')
+    out = ('--out', tmp_path / 'v.json', '--jobs', 1)
+    argv = ('fit', *three, *out, '--data-root')
     narrow = by_id(truth[:, :, :-1])
     misuse(
         main,
