@@ -454,3 +454,24 @@ def test_members__damaged_listing_is_named(misuse, three, tmp_path):
     (three[1] / 'predictions.json').write_text('{')
     message = r'p1/predictions\.json: not readable as JSON'
     misuse(main, message, *three, '--out', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('count', [0, 256])
+def test_classes__that_no_mask_can_name_are_refused(
+    misuse, make_predictions, tmp_path, count
+):
+    names = [f'class {i}' for i in range(count)]
+    members = [make_predictions(f'p{i}', {'a.jpg': [[i]]}, None, names) for i in (0, 1)]
+    message = f'p0: names {count} classes, a vote has 1 to 255; 255 stands for no class'
+    misuse(main, message, *members, '--out', tmp_path / 'out')
+
+
+def test_classes__are_as_many_as_a_mask_can_name(run, make_predictions, tmp_path):
+    names = [f'class {i}' for i in range(255)]
+    rows = [254, 253, 3], [254, 253, 200], [0, 254, 200]
+    members = [
+        make_predictions(f'p{i}', {'a.jpg': [row]}, None, names)
+        for i, row in enumerate(rows)
+    ]
+    assert run(main, *members, '--out', tmp_path / 'out')[0] == 0
+    assert label_maps(tmp_path / 'out') == {'a.jpg': [[254, 253, 200]]}

@@ -419,12 +419,13 @@ def test_fit__misuse_is_one_line(misuse, three, root, make_member, tmp_path):
     fails('is named twice', three[0], three[0], *data)
     fails('no such folder', three[0], tmp_path / 'none', *data)
     fails('is 2; give 3 or more', *three, *data, '--folds', 2)
-    fails('there are 12 images', *three, *data, '--folds', 13)
+    fails('there are 12 labelled images', *three, *data, '--folds', 13)
     fails('--seed: is -1', *three, *data, '--seed', '-1')
     fails('is not in .*test', *three, *data, '--split', 'test')
     seen = make_member('seen', 0.1, 1, split='train')
     fails('seen: is --split train', three[0], seen, *data)
-    misuse(main, 'is a folder', 'fit', *three, *data, '--out', tmp_path, '--overwrite')
+    (tmp_path / 'empty').mkdir()
+    misuse(main, 'is a folder', 'fit', *three, *data, '--out', tmp_path / 'empty')
 
 
 def test_fit__labels_that_do_not_fit_are_named(
@@ -444,3 +445,28 @@ def test_fit__labels_that_do_not_fit_are_named(
     misuse(main, r'b/1\.png: holds class id 7', *argv, make_part('valid', by_id(many)))
     nothing = np.full_like(truth, 255)
     misuse(main, 'no pixel is labelled', *argv, make_part('valid', by_id(nothing)))
+
+
+def test_fit__images_without_labels_are_in_no_fold(
+    run, misuse, three, make_part, truth, tmp_path
+):
+    labels = truth.copy()
+    labels[:8] = 255
+    argv = (*three, '--data-root', make_part('valid', by_id(labels)))
+    found, text = fitted(run, tmp_path / 'v.json', *argv, '--folds', 4)
+    assert found['scores']['images'] == 4
+    assert 'paired over 4 images' in text
+    out = ('--out', tmp_path / 'w.json')
+    misuse(main, '--folds 5: there are 4 labelled images', 'fit', *argv, *out)
+    assert not (tmp_path / 'w.json').exists()
+
+
+def test_fit__a_place_that_cannot_be_written_to_shows_before_the_work(
+    misuse, three, root, tmp_path
+):
+    (three[0] / 'masks/b/0.png').write_bytes(b'no image')
+    argv = ('fit', *three, '--data-root', root, '--out')
+    misuse(main, 'not a readable image', *argv, tmp_path / 'v.json')
+    assert not list(tmp_path.glob('*v.json*'))
+    (tmp_path / 'file').touch()
+    misuse(main, 'v.json: cannot be made', *argv, tmp_path / 'file' / 'v.json')
