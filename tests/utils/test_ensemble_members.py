@@ -250,3 +250,11 @@ def test_names__that_are_not_utf8_are_one_line(misuse, make_masks, tmp_path):
     misuse(main, r'udcff.*: is not UTF-8; rename it', *masks, '--out', tmp_path / 'out')
     out = tmp_path / os.fsdecode(b'out\xff')
     misuse(main, r'udcff.*: is not UTF-8; rename it', masks[0], masks[0], '--out', out)
+
+
+def test_plain_folders__mask_in_capitals_is_not_left_out_in_silence(
+    misuse, make_masks, tmp_path
+):
+    masks = [make_masks(f'{i}', {'a.png': [[i]], 'b.PNG': [[i]]}) for i in range(2)]
+    message = r'b\.PNG: does not end in \.png; rename it'
+    misuse(main, message, *masks, '--out', tmp_path / 'out')
