@@ -47,7 +47,7 @@ def test_pixels__below_the_threshold_become_255(run, pred, root):
 
 def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
     out = run(main, pred, '--data-root', root)[1]
-    assert out.splitlines()[-1] == '1 without a trusted pixel were left out'
+    assert out.splitlines()[-1] == 'left out: 1 without a trusted pixel'
     assert not (root / 'pseudo/images/b_2').exists()
     assert not (root / 'pseudo/mask/b_2').exists()
     summary = read_json(root / 'pseudo/pseudo.json')
@@ -161,7 +161,7 @@ def test_skip_labelled__leaves_out_what_a_part_has_under_the_same_name(
     argv = (pred, '--data-root', root, '--threshold', 0, '--skip-labelled')
     code, out, _ = run(main, *argv)
     assert code == 0
-    assert out.splitlines()[-1] == '1 that a labelled part holds too were left out'
+    assert out.splitlines()[-1] == 'left out: 1 that a labelled part holds too'
     assert read_json(root / 'pseudo/pseudo.json')['labelled'] == ['b_2/1.jpg']
 
 
@@ -184,7 +184,7 @@ def test_skip_labelled__leaves_such_images_out_and_counts_them(run, pred, root):
     argv = (pred, '--data-root', root, '--threshold', 0, '--skip-labelled')
     code, out, _ = run(main, *argv)
     assert code == 0
-    assert out.splitlines()[-1] == '1 that a labelled part holds too were left out'
+    assert out.splitlines()[-1] == 'left out: 1 that a labelled part holds too'
     summary = read_json(root / 'pseudo/pseudo.json')
     assert summary['images'] == ['b_1/1.jpg']
     assert summary['labelled'] == ['b_2/1.jpg']
@@ -220,7 +220,7 @@ def test_min_kept__image_with_a_smaller_share_is_left_out(run, pred, root):
     argv = (pred, '--data-root', root, '--class-threshold', 'Paper=1', '--overwrite')
     code, out, _ = run(main, *argv, '--min-kept', 0.25)
     assert code == 0
-    assert out.splitlines()[-1] == '1 with less than 25.0% trusted were left out'
+    assert out.splitlines()[-1] == 'left out: 1 with less than 25.0% trusted'
 
 
 def test_min_kept__no_image_is_enough(misuse, pred, root):
