@@ -187,7 +187,7 @@ def _peak(members: Sequence[Path], out: Path, *options: str) -> float:
     command = [sys.executable, COMMAND, *members, '--out', out, *options]
     # From a small process: a new one begins with the peak of the one it is made by.
     small = [sys.executable, '-c', PEAK, *command]
-    done = subprocess.run(map(str, small), check=True, stdout=subprocess.PIPE)
+    done = subprocess.run([*map(str, small)], check=True, stdout=subprocess.PIPE)
     return int(done.stdout.split()[-1]) / 1024
 
 
