@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from secrets import token_hex
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ from mmsegmentation.command import InputError
 from mmsegmentation.mask_png import encode_mask
 
 T = TypeVar('T')
+# Each member of a vote asks for the same ones.
+NAMES_KEPT = 1 << 14
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 ORIENTATION_TAG = 0x0112
 # What a disk answers that takes no more: full, over a quota or a limit, read-only.
@@ -56,6 +59,7 @@ def check_image_id(image_id: str) -> str:
     return image_id
 
 
+@lru_cache(NAMES_KEPT)
 def mask_name(image_id: str) -> str:
     """Return where the mask of an image stands, relative to its folder.
 
