@@ -193,7 +193,10 @@ def _annotations(
     counts['images without annotation: kept, all background'] = (
         0 if part.name == 'test' else len(bare)
     )
-    found.warnings += [f'{where}: {n} {text}' for text, n in counts.items() if n]
+    for text, n in counts.items():
+        if n:
+            things = text if n > 1 else text.replace('s ', ' ', 1)
+            found.warnings.append(f'{where}: {n} {things}')
 
 
 def _read_segmentation(row: dict, image: Mapping, counts: Counter) -> str | None:

@@ -85,7 +85,7 @@ def test_metrics__are_the_members_own_by_default(
     assert label_maps(tmp_path / 'out') == {'a.jpg': [[1]]}
 
 
-def test_ties__go_by_what_is_named(run, three, metrics, tmp_path):
+def test_ties__go_by_what_is_named(run, three, metrics, misuse, tmp_path):
     # The third pixel: Metal of p0, Paper of p1, Background of p2.
     rows = [(0, 0, 0.9), (0, 0.5, 0), (0.1, 0, 0)]
     turned = [row[::-1] for row in ((0, 0, 0.2), (0, 0.5, 0), (0, 0, 0.9))]
@@ -96,8 +96,12 @@ def test_ties__go_by_what_is_named(run, three, metrics, tmp_path):
     expected = {'accuracy': 2, 'iou': 0, 'confidence': 0, 'order': 2}
     for ties, label in expected.items():
         out = tmp_path / ties
-        code = run(main, *three, '--out', out, '--ties', ties, '--metrics', *files)[0]
-        assert code == 0
+        argv = (*three, '--out', out, '--ties', ties)
+        if ties in ('accuracy', 'iou'):
+            argv = (*argv, '--metrics', *files)
+        else:
+            misuse(main, 'nothing goes by it', *argv, '--metrics', *files)
+        assert run(main, *argv)[0] == 0
         assert label_maps(out) == {'a/1.jpg': [[0, 1, label]]}
         assert open_predictions(out).origin['ties'] == ties
 
