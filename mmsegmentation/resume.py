@@ -1,6 +1,5 @@
 """Which checkpoint a run goes on from, and whether it can."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,12 @@ if TYPE_CHECKING:
 STATES = 'epoch_*.pth', 'iter_*.pth'
 
 
-def find_start(work_dir: Path) -> Path | None:
-    """Return the newest whole checkpoint of a run; name those that are damaged.
+def find_start(work_dir: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest whole checkpoint of a run, and what is to be said of it.
 
     Returns:
-        None where the run was killed before its first one.
+        The path, None where the run was killed before its first checkpoint; and a line
+        for each newer one that is damaged.
 
     Raises:
         InputError: There was no run, or no checkpoint is whole.
@@ -29,9 +29,7 @@ def find_start(work_dir: Path) -> Path | None:
     for path in found:
         what = damage_of(path)
         if what is None:
-            for name in damaged:
-                print(f'{name}; going on from {path.name}', file=sys.stderr)
-            return path
+            return path, [f'{line}; going on from {path.name}' for line in damaged]
         damaged.append(f'{path}: not a readable checkpoint ({what})')
     if damaged:
         raise InputError(
@@ -39,7 +37,7 @@ def find_start(work_dir: Path) -> Path | None:
         )
     if not any(work_dir.glob('*/vis_data')):
         raise InputError(work_dir, 'holds no run to resume', 'leave out --resume')
-    return None
+    return None, [f'{work_dir}: no checkpoint yet; starting anew']
 
 
 def _newest_first(work_dir: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.blame import blame, split_option
 from mmsegmentation.command import InputError
+from mmsegmentation.sealed import damage_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -264,6 +265,13 @@ def check_checkpoint(path: str) -> dict:
         # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
         if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
             raise InputError(path, 'not a readable checkpoint', 'copy it again')
+    damage = damage_of(Path(path))
+    if damage:
+        raise InputError(
+            path,
+            f'not a readable checkpoint ({damage})',
+            'copy it again, or name the one before',
+        )
     import torch
 
     _allow_numbers()

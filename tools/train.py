@@ -139,11 +139,14 @@ def _default_work_dir(cfg: 'Config') -> str:
 
 
 def _find_resumed(work_dir: Path, args: Namespace) -> bool:
-    """Put the checkpoint to go on from into ``args``; tell whether there is none yet."""
-    path = find_start(work_dir)
+    """Put into ``args`` what to go on from; tell whether there is nothing yet."""
+    from mmengine.dist import is_main_process
+
+    path, lines = find_start(work_dir)
     args.resume = path and str(path)
-    if not path:
-        print(f'{work_dir}: no checkpoint yet, starting anew', file=sys.stderr)
+    if is_main_process():
+        for line in lines:
+            print(line, file=sys.stderr)
     return not path
 
 

@@ -90,11 +90,9 @@ class ResumeHook(Hook):
             return
         run_state.restore_gradients(runner.model, saved.get('gradients', {}))
         for hook in runner.hooks:
-            if (
-                hasattr(hook, 'load_state_dict')
-                and type(hook).__name__ in saved['hooks']
-            ):
-                hook.load_state_dict(saved['hooks'][type(hook).__name__])
+            state = saved['hooks'].get(type(hook).__name__)
+            if state is not None and hasattr(hook, 'load_state_dict'):
+                hook.load_state_dict(state)
         states = saved['random']
         if get_rank() < len(states):
             run_state.restore_random_state(states[get_rank()])

@@ -40,7 +40,7 @@ def restore_random_state(state: State) -> None:
 
 
 def of_all_processes(state: State) -> list[State]:
-    """Return the states of all processes, in their order; every process must call it."""
+    """Return the states of all processes, in their order; all of them must call it."""
     return all_gather_object(state)
 
 

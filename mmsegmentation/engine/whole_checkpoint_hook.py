@@ -125,19 +125,16 @@ class WholeCheckpointHook(CheckpointHook):
             here = self.file_backend.join_path(self.out_dir, Path(path or '').name)
             if path and not self.file_backend.isfile(here):
                 self._set_best(key, None)
-                one = len(self.key_indicators) == 1
-                runner.message_hub.pop_info(
-                    'best_score' if one else f'best_score_{key}'
-                )
+                more = '' if len(self.key_indicators) == 1 else f'_{key}'
+                runner.message_hub.pop_info(f'best_score{more}')
 
     def _remove_former_best(self) -> None:
-        """Remove what is best no more, also of a run that was killed before it could."""
+        """Remove what is best no more, also what a killed run left."""
+        found = list(self.file_backend.list_dir_or_file(self.out_dir, list_dir=False))
         names = re.escape(self.filename_tmpl).replace(r'\{\}', r'\d+')
         for key, path in self._best().items():
             pattern = re.compile(rf'best_{re.escape(key.replace("/", "_"))}_{names}')
-            for name in self.file_backend.list_dir_or_file(
-                self.out_dir, list_dir=False
-            ):
+            for name in found:
                 if path and pattern.fullmatch(name) and name != Path(path).name:
                     self._remove(name)
 
