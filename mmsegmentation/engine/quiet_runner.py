@@ -3,11 +3,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, Runner
-from torch.utils.data import DataLoader
 
 from mmsegmentation.engine.resume_hook import ResumeHook
 from mmsegmentation.sealed import write_sealed
@@ -58,21 +56,6 @@ class QuietRunner(Runner):
             if loop.get('type') == 'EpochBasedTrainLoop':
                 loop = {**loop, 'type': 'ExactEpochLoop'}
         return super().build_train_loop(loop)
-
-    @staticmethod
-    def build_dataloader(
-        dataloader: DataLoader | dict,
-        seed: int | None = None,
-        diff_rank_seed: bool = False,
-    ) -> DataLoader:
-        """Build a data loader that takes nothing from the model's random numbers.
-
-        Or each start of its workers would, and a resumed run starts them once more.
-        """
-        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        if loader.generator is None:
-            loader.generator = torch.Generator().manual_seed(seed or 0)
-        return loader
 
     def load_or_resume(self) -> None:
         """Load or resume in silence; the screen is given back whatever happens.

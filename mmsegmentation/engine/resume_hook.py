@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -32,6 +33,16 @@ class ResumeHook(Hook):
         self._saved: run_state.State | None = None
         self._given: list[dict[str, Any]] = []
         self._state: run_state.State = {}
+
+    def before_run(self, runner: Runner) -> None:
+        """Let data loaders take nothing from the model's random numbers.
+
+        Or each start of their workers would, and a resumed run starts them once more.
+        """
+        for loop in (runner._train_loop, runner._val_loop):
+            loader = getattr(loop, 'dataloader', None)
+            if loader is not None and loader.generator is None:
+                loader.generator = torch.Generator().manual_seed(runner.seed)
 
     def before_val(self, runner: Runner) -> None:
         """Note the state: a validation that is broken off is done again from here."""

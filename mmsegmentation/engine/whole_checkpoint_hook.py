@@ -37,6 +37,7 @@ class WholeCheckpointHook(CheckpointHook):
         self.last_ckpt = runner.message_hub.get_info('last_ckpt', '')
         if runner._resume:
             self._remove_outdated(runner)
+            self._remove_former_best()
             self._forget_missing_best(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
