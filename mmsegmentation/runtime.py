@@ -254,8 +254,6 @@ def _local_file(address: str) -> str:
 def check_checkpoint(path: str) -> dict:
     """Return a checkpoint's content, read as data only: no code in it is run.
 
-    From then on MMEngine reads checkpoints the same way.
-
     Raises:
         InputError: The file is missing, damaged, or holds more than data.
     """
@@ -272,11 +270,8 @@ def check_checkpoint(path: str) -> dict:
             f'not a readable checkpoint ({damage})',
             'copy it again, or name the one before',
         )
-    import torch
-
-    _allow_numbers()
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        content = read_data(path)
     except pickle.UnpicklingError:
         raise InputError(
             path,
@@ -290,6 +285,18 @@ def check_checkpoint(path: str) -> dict:
     if not isinstance(content, dict):
         raise InputError(path, 'holds no state_dict', 'name a checkpoint')
     return content
+
+
+def read_data(path: str, map_location: Any = 'cpu') -> Any:
+    """Read a checkpoint with PyTorch's reader of data, which runs nothing.
+
+    Raises:
+        pickle.UnpicklingError: It holds more.
+    """
+    import torch
+
+    _allow_numbers()
+    return torch.load(path, map_location=map_location, weights_only=True)
 
 
 def _allow_numbers() -> None:

@@ -47,10 +47,8 @@ def difference(one: Any, two: Any, place: str = '') -> str | None:
         pairs = [(one[key], two[key], f'{place}.{key}') for key in one]
     elif isinstance(one, list | tuple):
         if len(one) != len(two):
-            return (
-                f'{place}: {len(one)} and {len(two)}: {str(one)[:200]} {str(two)[:200]}'
-            )
-        pairs = [(a, b, f'{place}.{n}') for n, (a, b) in enumerate(zip(one, two))]
+            return f'{place}: {len(one)} and {len(two)}'
+        pairs = [(one[n], two[n], f'{place}.{n}') for n in range(len(one))]
     elif isinstance(one, torch.Tensor):
         same = one.shape == two.shape and torch.equal(_bits(one), _bits(two))
         return None if same else f'{place}: tensors differ'
