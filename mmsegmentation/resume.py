@@ -25,7 +25,7 @@ def find_start(work_dir: Path) -> tuple[Path | None, list[str]]:
         InputError: There was no run, or no checkpoint is whole.
     """
     found = list(dict.fromkeys(_newest_first(work_dir)))
-    damaged = []
+    damaged: list[str] = []
     for path in found:
         what = damage_of(path)
         if what is None:

@@ -56,7 +56,7 @@ def rest_of(dataloader: DataLoader, done: int) -> Iterator[Any]:
     A data loader whose batches come from a sampler of their own has no known number of
     samples a batch: there the first ones are read and dropped.
     """
-    batches = dataloader.batch_sampler
+    batches: Any = dataloader.batch_sampler
     size = getattr(batches, 'batch_size', None)
     if size is None or not hasattr(batches, 'sampler'):
         return islice(iter(dataloader), done, None)

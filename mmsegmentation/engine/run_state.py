@@ -16,11 +16,11 @@ State = dict[str, Any]
 
 def random_state() -> State:
     """Return the state of every generator of this process."""
-    name, keys, place, has_gauss, gauss = np.random.get_state()
+    name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
     version, words, cached = random.getstate()
     state = {
         'torch': torch.get_rng_state(),
-        'numpy': [name, keys.tolist(), place, has_gauss, gauss],
+        'numpy': [name, list(map(int, keys)), place, has_gauss, gauss],
         'python': [version, list(words), cached],
     }
     if torch.cuda.is_available():
