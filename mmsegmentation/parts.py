@@ -97,7 +97,9 @@ def locate(
     Raises:
         InputError: An image is in no part, or in two that are alike.
     """
-    parts = sorted(path.parent for path in root.glob('*/images') if path.is_dir())
+    # What a command that was killed left behind begins with a dot.
+    found = root.glob('[!.]*/images')
+    parts = sorted(path.parent for path in found if path.is_dir())
     if not parts:
         raise InputError(root, 'holds no part with images', 'check --data-root')
     if names is None:

@@ -101,13 +101,18 @@ def _check_maker(content: Any, path: Path, fold: Fold | None) -> None:
             'predict with tools/test.py --fold '
             f'{fold.number} --split test, and label these with --part',
         )
-    known = [f for f in folds if isinstance(f, dict) and 'valid' in f.get('parts', [])]
+    known = [f for f in folds if isinstance(f, dict) and _knows_valid(f)]
     if known and not fold:
         raise InputError(
             path,
             'its labels were made by a model of a fold, which may know images of valid',
             f'pass --fold {known[0].get("fold")}, or label with a model of no fold',
         )
+
+
+def _knows_valid(fold: Mapping[str, Any]) -> bool:
+    parts = fold.get('parts')
+    return isinstance(parts, list) and 'valid' in parts
 
 
 def noted_pseudo(content: Mapping[str, Any]) -> list[Record]:

@@ -2,63 +2,21 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_json
+from mmsegmentation.files import read_json, sha256_of
 from mmsegmentation.folds import MARKER as FOLDS
 from mmsegmentation.folds import open_folds
 from mmsegmentation.parts import PSEUDO_MARKER
 from mmsegmentation.predictions import MARKER as PREDICTIONS
 from tools.jobs import PLAIN, Call, do
+from tools.rounds import Model, Round
 from tools.steps import Steps
 
 GATE = 'gate.json'
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that was trained.
-
-    Attributes:
-        config: What it was trained by.
-        work_dir: Where its checkpoints are.
-        fold: The fold that it left out, if it did.
-    """
-
-    config: str
-    work_dir: Path
-    fold: int | None
-
-    @property
-    def checkpoint(self) -> Path:
-        """The last one: the best was chosen on the images that it is judged by."""
-        name = (self.work_dir / 'last_checkpoint').read_text('utf-8').strip()
-        return self.work_dir / Path(name).name  # the folder may have been moved
-
-
-@dataclass(frozen=True)
-class Round:
-    """The models of a round, one for each fold.
-
-    Attributes:
-        number: 0 is the one without pseudo labels.
-        models: Its models.
-        judged: Their predictions of images that they were not trained on.
-        verdict: What ``utils/gate.py`` said of it; none for round 0.
-    """
-
-    number: int
-    models: Sequence[Model]
-    judged: Path
-    verdict: dict[str, Any] | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether its models are to be used rather than those before."""
-        return self.verdict is None or bool(self.verdict['passed'])
 
 
 class Cycle:
@@ -86,6 +44,9 @@ class Cycle:
 
     def run(self) -> list[Round]:
         """Take all steps; return the rounds, of which only the last may have failed."""
+        for number in range(1, self.args.rounds + 1):
+            for fold in self.folds:
+                self.check_part(number, fold)
         self.split()
         rounds = [self.first()]
         for number in range(1, self.args.rounds + 1):
@@ -93,6 +54,19 @@ class Cycle:
             if not rounds[-1].passed:
                 break
         return rounds
+
+    def check_part(self, number: int, fold: int | None) -> None:
+        """Refuse a part of the data root that would be replaced without being asked.
+
+        Raises:
+            InputError: It is there, and this run did not make it.
+        """
+        path = self.args.data_root / self.part(number, fold)
+        own = self.name(number, fold, 'label') in self.steps.content['steps']
+        if path.exists() and not own and not self.steps.content['replaces']:
+            raise InputError(
+                path, 'exists, and is not of this run', 'name another --part'
+            )
 
     def split(self) -> None:
         """Make folds, where there are none yet."""
@@ -139,8 +113,9 @@ class Cycle:
         """
         place = self.place(number, model.fold)
         self.predict(model, 'test', place / 'test')
-        fold = '' if model.fold is None else f'_fold{model.fold}'
-        part = f'{self.args.part}{fold}_round{number}'
+        part = self.part(number, model.fold)
+        self.check_part(number, model.fold)
+        marker = self.args.data_root / part / PSEUDO_MARKER
         command: list[object] = ['utils/pseudo_label.py', place / 'test']
         command += ['--data-root', self.args.data_root, '--part', part]
         command += ['--fit', before.judged, '--precision', self.args.precision]
@@ -149,12 +124,8 @@ class Cycle:
             if value := getattr(self.args, name):
                 command += [f'--{name.replace("_", "-")}', value]
         command += ['--soft'] if self.args.soft else []
-        self.take(
-            self.name(number, model.fold, 'label'),
-            self.args.data_root / part / PSEUDO_MARKER,
-            command,
-            self.plain,
-        )
+        self.take(self.name(number, model.fold, 'label'), marker, command, self.plain)
+        _check_labels(marker, place / 'test')
         return part
 
     def learn(self, number: int, earlier: Model, part: str) -> Model:
@@ -257,6 +228,11 @@ class Cycle:
         folder = self.args.work_dir / f'round{number}'
         return folder if fold is None else folder / f'fold{fold}'
 
+    def part(self, number: int, fold: int | None) -> str:
+        """Return the name of the part of the data root that a round labels."""
+        own = '' if fold is None else f'_fold{fold}'
+        return f'{self.args.part}{own}_round{number}'
+
     def name(self, number: int, fold: int | None, what: str) -> str:
         """Return what to call a step."""
         return self.relative(self.place(number, fold) / what)
@@ -268,3 +244,20 @@ class Cycle:
 
 def _fold(model: Model) -> list[str]:
     return [] if model.fold is None else ['--fold', str(model.fold)]
+
+
+def _check_labels(marker: Path, predicted: Path) -> None:
+    """Refuse labels that were made anew by someone else.
+
+    Raises:
+        InputError: They are not of the predictions that stand in ``predicted``.
+    """
+    content = read_json(marker)
+    told = content.get('predictions') if isinstance(content, dict) else None
+    sha256 = told.get('sha256') if isinstance(told, dict) else None
+    if sha256 != sha256_of(predicted / PREDICTIONS):
+        raise InputError(
+            marker.parent,
+            f'its labels are not of {predicted}',
+            'another run may have replaced them: begin anew with another --part',
+        )

@@ -25,8 +25,9 @@ from typing import Any, NoReturn
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
 from mmsegmentation.parts import PSEUDO, check_pseudo_part
-from tools.cycle import Cycle, Round
+from tools.cycle import Cycle
 from tools.jobs import shown
+from tools.rounds import Round
 from tools.steps import check_place, locked, open_steps
 
 MARKER = 'self_train.json'
@@ -118,6 +119,13 @@ def check_arguments(args: Namespace) -> tuple[str, ...]:
     if args.min_region < 0:
         raise InputError('--min-region', f'{args.min_region} is negative', 'give 0')
     check_pseudo_part(args.part, '--part')
+    if ',' in str(args.work_dir):
+        # load_from=D/... is an option of configs.
+        raise InputError(
+            f'--work-dir {args.work_dir}',
+            'has a comma, which makes a list of an option',
+            'name another folder',
+        )
     try:
         program = shlex.split(args.launch or PROGRAMS[args.launcher])
     except ValueError as error:

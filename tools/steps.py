@@ -34,12 +34,20 @@ class Steps:
                 earlier try.
 
         Raises:
-            InputError: It left no such file.
+            InputError: It left no such file; or that of an earlier run is gone, and
+                later steps were taken that came from it.
         """
         known = self.content['steps'].get(name)
-        if known and known.get('done') and result.exists():
-            print(f'done before: {name}', flush=True)
-            return
+        if known and known.get('done'):
+            if result.exists():
+                print(f'done before: {name}', flush=True)
+                return
+            if name != [*self.content['steps']][-1]:
+                raise InputError(
+                    result,
+                    'is gone, and later steps came from it',
+                    'put it back, or pass --overwrite to begin anew',
+                )
         self.content['steps'][name] = {'done': False}
         self.keep()
         start = time.monotonic()
@@ -77,7 +85,8 @@ def open_steps(
         return Steps(path, earlier)
     # The marker goes last: what was half removed can still be replaced.
     for held in sorted(_held(folder), key=lambda path: path.name == marker):
-        shutil.rmtree(held) if held.is_dir() else held.unlink()
+        linked = held.is_symlink()
+        shutil.rmtree(held) if held.is_dir() and not linked else held.unlink()
     content = {'arguments': dict(arguments), 'replaces': overwrite, 'steps': {}}
     steps = Steps(path, content)
     steps.keep()
@@ -87,8 +96,10 @@ def open_steps(
 def _read(path: Path) -> dict[str, Any]:
     content = read_json(path)
     kinds = {'arguments': dict, 'replaces': bool, 'steps': dict}
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(key), kind) for key, kind in kinds.items()
+    if (
+        not isinstance(content, dict)
+        or not all(isinstance(content.get(key), kind) for key, kind in kinds.items())
+        or not all(isinstance(step, dict) for step in content['steps'].values())
     ):
         raise InputError(path, 'damaged', 'pass --overwrite to begin anew')
     return content
@@ -99,17 +110,34 @@ def _check_same(
 ) -> None:
     before = earlier['arguments']
     changed = [
-        f'--{name.replace("_", "-")} {before.get(name)}, not {arguments.get(name)}'
+        _change(name, before.get(name), arguments.get(name))
         for name in {**before, **arguments}
         if before.get(name) != arguments.get(name)
     ]
     if changed:
         raise InputError(
             folder,
-            f'was begun with {" and ".join(changed)}',
+            f'was begun {" and ".join(changed)}',
             'repeat its arguments to go on, name another --work-dir, or pass '
             '--overwrite to begin anew',
         )
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    """Return what is other than before, as one would type it.
+
+    >>> _change('min_kept', 0.5, 0.25), _change('soft', False, True)
+    ('with --min-kept 0.5, not 0.25', 'without --soft')
+    >>> _change('cfg_options', ['a=1', 'b=2'], []), _change('folds', None, 3)
+    ('with --cfg-options a=1 b=2', 'without --folds')
+    """
+    option = f'--{name.replace("_", "-")}'
+    if before in (None, False, []):
+        return f'without {option}'
+    texts = [' '.join(map(str, v)) if isinstance(v, list) else v for v in (before, now)]
+    if before is True or now in (None, []):
+        return f'with {option}' if before is True else f'with {option} {texts[0]}'
+    return f'with {option} {texts[0]}, not {texts[1]}'
 
 
 def check_place(folder: Path, marker: str) -> None:

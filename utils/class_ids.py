@@ -76,7 +76,9 @@ def _parse_any(text: bytes, count: int, num_classes: int) -> np.ndarray:
     digits = data - np.uint8(ord('0'))  # wraps: all but digits end above 9
     spaces = data == ord(' ')
     if (other := data[(digits > 9) & ~spaces]).size:
-        raise ValueError(f'PredictionString holds {bytes(other[:1])!r}')
+        raise ValueError(
+            f'PredictionString holds {bytes(other[:1])!r}, neither digit nor space'
+        )
     ends = np.append(np.flatnonzero(spaces), len(data))
     lengths = np.diff(ends, prepend=-1) - 1
     if lengths.min() < 1:

@@ -5,9 +5,11 @@ import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import cloudpickle
 from distributed import Client, Future, KilledWorker
@@ -18,6 +20,9 @@ from utils.parallel import SLICE
 
 # Seconds until a scheduler that does not answer is given up.
 PATIENCE = 20
+# How often its own thread, for which Dask waits ten seconds, is started at most: on a
+# machine with too much to do it may come late.
+STARTS = 5
 # What it says of a lost connection is raised, too.
 logging.getLogger('distributed.client').setLevel(logging.CRITICAL)
 
@@ -36,23 +41,22 @@ def map_on_cluster(
             folder, for the workers get them absolute.
 
     Raises:
-        InputError: No scheduler answers or it ends, it has no workers or they end at
-            a task of theirs, or what ``function`` raises.
+        InputError: No scheduler answers or it ends, it has no workers, they lack this
+            project or end at a task of theirs, or what ``function`` raises.
     """
     with _connect(address) as client:
-        # Not scattered: that would be lost with the workers that hold it.
-        code = client.submit(bytes, pack(function), pure=False)
+        with catch_warnings():
+            # Scattered, as Dask would have it, it would be lost with the workers that
+            # hold it.
+            filterwarnings('ignore', 'Sending large graph')
+            code = client.submit(bytes, pack(function), pure=False)
         for start in range(0, len(tasks), SLICE):
             part = map(pack, tasks[start : start + SLICE])
             try:
                 with parallel_config(backend='dask', client=client):
                     found = Parallel()(delayed(call)(code, task) for task in part)
             except (CancelledError, KilledWorker):
-                raise InputError(
-                    f'--cluster {address}',
-                    'the scheduler or a worker ended',
-                    'see what they wrote, and start again',
-                ) from None
+                raise _ended(address) from None
             yield from found
 
 
@@ -61,17 +65,51 @@ def _connect(address: str) -> Client:
         # Without one, Dask would start a cluster of its own.
         if not address.strip():
             raise ValueError('it is empty')
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
+        client = open_client(address)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f'--cluster {address}', f'no scheduler answers ({error})', 'start it first'
         ) from None
-    if not client.scheduler_info()['workers']:
+    try:
+        _check_workers(client, address)
+    except BaseException:
         client.close()
-        raise InputError(
-            f'--cluster {address}', 'has no workers', 'start dask worker first'
-        )
+        raise
     return client
+
+
+def _check_workers(client: Client, address: str) -> None:
+    try:
+        if not client.scheduler_info()['workers']:
+            raise InputError(
+                f'--cluster {address}', 'has no workers', 'start dask worker first'
+            )
+        # A worker that cannot read its tasks would let joblib wait for ever.
+        client.run(exec, f'import {__name__}')
+    except ImportError as error:
+        raise InputError(
+            f'--cluster {address}',
+            f'a worker lacks this project ({error})',
+            'install it where the workers run',
+        ) from None
+    except (OSError, CancelledError):
+        raise _ended(address) from None
+
+
+def _ended(address: str) -> InputError:
+    return InputError(
+        f'--cluster {address}',
+        'the scheduler or a worker ended',
+        'see what they wrote, and start again',
+    )
+
+
+def open_client(address: str) -> Client:
+    """Return a client of a scheduler, which is not made the default of Dask."""
+    for _ in range(STARTS - 1):
+        with suppress(AssertionError):
+            return Client(address, timeout=PATIENCE, set_as_default=False)
+    return Client(address, timeout=PATIENCE, set_as_default=False)
 
 
 class _Pickler(cloudpickle.Pickler):

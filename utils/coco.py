@@ -141,13 +141,13 @@ def _image_problem(row: dict) -> str | None:
     name = row.get('file_name')
     if not isinstance(name, str) or not isinstance(row.get('id'), int | str):
         return f'image {row.get("id")!r} has no usable id and file_name'
+    # Control characters and halves of a pair; rare spaces and the like do no harm.
+    if any(unicodedata.category(char) in ('Cc', 'Cs') for char in name):
+        return f'{name!a}: has characters that cannot be shown'
     try:
         check_image_id(name)
     except InputError as error:
         return str(error)
-    # Control characters and halves of a pair; rare spaces and the like do no harm.
-    if any(unicodedata.category(char) in ('Cc', 'Cs') for char in name):
-        return f'{name!a}: has characters that cannot be shown'
     if str(PurePosixPath(name)) != name:
         return f'{name}: write it plainly, as {PurePosixPath(name)}'
     if not name.lower().endswith(IMAGE_SUFFIXES):
@@ -193,7 +193,10 @@ def _annotations(
     counts['images without annotation: kept, all background'] = (
         0 if part.name == 'test' else len(bare)
     )
-    found.warnings += [f'{where}: {n} {text}' for text, n in counts.items() if n]
+    for text, n in counts.items():
+        if n:
+            things = text if n > 1 else text.replace('s ', ' ', 1)
+            found.warnings.append(f'{where}: {n} {things}')
 
 
 def _read_segmentation(row: dict, image: Mapping, counts: Counter) -> str | None:

@@ -88,18 +88,64 @@ def _equal_pairs(looks: Sequence[Look]) -> np.ndarray:
     return np.array(pairs, np.float64).reshape(-1, 3)
 
 
-def _near_pairs(looks: Sequence[Look], rows: int = 128) -> Iterator[np.ndarray]:
+def first_alike(
+    looks: Sequence[Look], among: Sequence[Look], min_correlation: float
+) -> list[int | None]:
+    """Return for each photograph the first of ``among`` that is the same or alike.
+
+    Args:
+        min_correlation: Least Pearson's correlation in grey of two that are alike.
+    """
+    equal = {look.content: place for place, look in reversed([*enumerate(among)])}
+    found = [equal.get(look.content) for look in looks]
+    ours, theirs = _Compared.of(looks), _Compared.of(among)
+    for first, second, _ in ours.near(theirs, min_correlation):
+        for place, other in zip(first.tolist(), second.tolist(), strict=True):
+            if found[place] is None:
+                found[place] = other
+    return found
+
+
+def _near_pairs(looks: Sequence[Look]) -> Iterator[np.ndarray]:
     """Yield rows (first, second, correlation) whose hash and grey image agree."""
-    hashes = np.array([look.phash for look in looks], np.uint64)
-    grey = np.array([look.grey.ravel() for look in looks]).reshape(-1, GREY * GREY)
-    grey = grey - grey.mean(1, keepdims=True)
-    structured = grey.std(1) >= MIN_CONTRAST
-    grey /= np.linalg.norm(grey, axis=1, keepdims=True).clip(1e-6)
-    for start in range(0, len(looks), rows):
-        block = slice(start, start + rows)
-        distance = np.bitwise_count(hashes[block, None] ^ hashes[None])
-        correlation = grey[block] @ grey.T
-        near = (distance <= MAX_DISTANCE) & (correlation >= MIN_CORRELATION)
-        near &= structured[block, None] & structured
-        first, second = np.nonzero(np.triu(near, start + 1))
-        yield np.stack([first + start, second, correlation[first, second]], axis=1)
+    compared = _Compared.of(looks)
+    for first, second, correlation in compared.near(compared, MIN_CORRELATION):
+        once = first < second
+        yield np.stack([first, second, correlation], axis=1)[once]
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Photographs, ready to be compared.
+
+    Attributes:
+        hashes: Perceptual hashes, (looks,) uint64.
+        grey: Grey images of mean 0 and length 1, (looks, GREY * GREY) float32.
+        structured: Whether each has anything to agree on, (looks,) bool.
+    """
+
+    hashes: np.ndarray
+    grey: np.ndarray
+    structured: np.ndarray
+
+    @classmethod
+    def of(cls, looks: Sequence[Look]) -> '_Compared':
+        hashes = np.array([look.phash for look in looks], np.uint64)
+        grey = np.array([look.grey.ravel() for look in looks]).reshape(-1, GREY * GREY)
+        grey = grey - grey.mean(1, keepdims=True)
+        structured = grey.std(1) >= MIN_CONTRAST
+        grey /= np.linalg.norm(grey, axis=1, keepdims=True).clip(1e-6)
+        return cls(hashes, grey, structured)
+
+    def near(
+        self, others: '_Compared', min_correlation: float, rows: int = 128
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield ours, theirs and correlation of those that agree, by blocks."""
+        for start in range(0, len(self.hashes), rows):
+            block = slice(start, start + rows)
+            distance = np.bitwise_count(self.hashes[block, None] ^ others.hashes[None])
+            correlation = self.grey[block] @ others.grey.T
+            near = (distance <= MAX_DISTANCE) & (correlation >= min_correlation)
+            near &= self.structured[block, None] & others.structured
+            first, second = np.nonzero(near)
+            yield first + start, second, correlation[first, second]

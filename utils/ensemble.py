@@ -170,7 +170,7 @@ def describe(
     if rule is not None:
         origin['rule_sha256'] = sha256_of(rule)
     first = voters.origins[0]
-    for key in ('split', 'fold'):
+    for key in ('split', 'fold', 'folds', 'folds_sha256'):
         # What all members are of, the vote is of too.
         if key in first and all(said.get(key) == first[key] for said in voters.origins):
             origin[key] = first[key]

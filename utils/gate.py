@@ -95,8 +95,7 @@ def check_pair(one: Predictions, two: Predictions) -> None:
             )
     for predictions in (one, two):
         check_family_unseen(predictions)
-    sha256 = {p.origin.get('folds_sha256') or _folds_of(p) for p in (one, two)}
-    if len(sha256) > 1:
+    if _folds_of(one) != _folds_of(two):
         raise InputError(
             one.folder,
             f'and {two.folder} are of different folds',
@@ -105,8 +104,10 @@ def check_pair(one: Predictions, two: Predictions) -> None:
 
 
 def _folds_of(predictions: Predictions) -> Any:
-    record = predictions.origin.get('fold')
-    return record.get('folds_sha256') if isinstance(record, dict) else None
+    origin = predictions.origin
+    record = origin.get('fold')
+    own = record.get('folds_sha256') if isinstance(record, dict) else None
+    return origin.get('folds_sha256') or own
 
 
 def judge(

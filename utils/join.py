@@ -72,13 +72,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_places(folders: Sequence[Path], out: Path) -> None:
-    """Refuse a member that comes twice or would be replaced."""
+    """Refuse a name that cannot be told, and an outcome on or in a member.
+
+    Raises:
+        InputError: A path is not UTF-8, a member comes twice, or ``out`` is one, holds
+            one, or lies in one, where it would be taken for a part of it.
+    """
+    for path in (*folders, out):
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(ascii(str(path)), 'is not UTF-8', 'rename it') from None
     places = [folder.resolve() for folder in folders]
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
             raise InputError(folder, 'is named twice', 'name each folder once')
         if out.resolve() in (place, *place.parents):
             raise InputError(out, f'would replace {folder}', 'choose another --out')
+        if place in out.resolve().parents:
+            raise InputError(out, f'lies in {folder}', 'choose another --out')
 
 
 def check_member(member: Predictions, first: Predictions, folds: Folds) -> None:

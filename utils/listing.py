@@ -59,6 +59,24 @@ def _size(row: Mapping) -> tuple[int, int] | None:
     return None
 
 
+def number_masks(listed: dict[str, Listed], path: Path) -> dict[str, int | str]:
+    """Return the ``id`` of each image of a listing, by the name of its mask.
+
+    Raises:
+        InputError: An image has none, or that of another one.
+    """
+    owners: dict[int | str, str] = {}
+    for image_id, row in listed.items():
+        if row.number is None or row.number in owners:
+            raise InputError(
+                path,
+                f'{image_id!r} has no id of its own',
+                'give each image another "id"',
+            )
+        owners[row.number] = mask_name(image_id)
+    return {name: number for number, name in owners.items()}
+
+
 def match_ids(
     held: Iterable[str], wanted: Sequence[str], source: Path, listing: Path
 ) -> list[str]:

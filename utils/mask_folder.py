@@ -24,7 +24,8 @@ def open_masks(
         option: What the command's user sets it by.
 
     Raises:
-        InputError: There is no mask, or the folder is a prediction folder in part.
+        InputError: There is no mask, one ends in .PNG, which would not be found by the
+            image id, or the folder is a prediction folder in part.
     """
     if (folder / MARKER).is_file():
         predictions = open_predictions(folder)
@@ -35,7 +36,10 @@ def open_masks(
             f'has masks/ but no {MARKER}',
             'predict again, or name its masks/',
         )
-    names = [name for name in list_images(folder) if name.endswith('.png')]
+    names = [name for name in list_images(folder) if name.lower().endswith('.png')]
+    for name in names:
+        if not name.endswith('.png'):
+            raise InputError(folder / name, 'does not end in .png', 'rename it')
     if not names:
         raise InputError(folder, 'holds no PNG mask', 'check the path')
     read = MaskFolder(folder, num_classes, option=option)

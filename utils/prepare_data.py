@@ -232,9 +232,7 @@ def write_image(
     """Link one image and paint its mask; return pixels per class id."""
     from utils.run_lengths import count_ids
 
-    target = folder / 'images' / row['file_name']
-    target.parent.mkdir(parents=True, exist_ok=True)
-    link_or_copy(source, target)
+    link_or_copy(source, folder / 'images' / row['file_name'])
     if annotations is None:
         return {}
     label_map = paint(annotations, row['height'], row['width'], labels, order)

@@ -30,7 +30,7 @@ from mmsegmentation.parts import PSEUDO, PSEUDO_MARKER, check_pseudo_part
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.class_table import check_classes
 from utils.parallel import Workers, add_worker_options
-from utils.pseudo.labelled import find_labelled, look_at_photo
+from utils.pseudo.labelled import Labelled, find_labelled, look_at_photo
 from utils.pseudo.labels import PseudoLabels, Rules
 from utils.pseudo.lineage import checkpoints_of, earlier_rounds, folds_of
 from utils.pseudo.tables import fit_table, kept_table, left_out
@@ -39,7 +39,7 @@ from utils.pseudo.thresholds import fraction, given_thresholds
 if TYPE_CHECKING:
     import numpy as np
 
-    from utils.pseudo.fitting import Fitted
+    from utils.pseudo.fitting import Fitted, Source
 
 THRESHOLD = PRECISION = 0.9
 
@@ -98,13 +98,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(out, f'would replace {source}', 'move the predictions')
     predictions = open_predictions(args.pred)
     check_classes(predictions, args.data_root)
+    given_thresholds(args.threshold, args.class_threshold, predictions.classes)
+    source = open_source(args, predictions)
+    labelled = find_labelled(args.data_root)
+    if not args.skip_labelled:
+        labelled.check_names(predictions.image_ids)
+    images = images_of(args.data_root)
     workers = Workers.of(args, threads=True)
-    sizes = sizes_of_images(args, predictions, workers)
-    fitted = fit(args, predictions, workers)
-    thresholds = choose_thresholds(args, predictions, fitted)
-    rules = Rules(thresholds, args.min_region, args.min_kept, args.soft)
-    labels = PseudoLabels(predictions, images_of(args.data_root), rules)
     with whole_folder(out, marker=PSEUDO_MARKER, overwrite=args.overwrite) as folder:
+        sizes = sizes_of_images(args, predictions, labelled, workers)
+        fitted = source.fit(args.precision, workers) if source else None
+        thresholds = choose_thresholds(args, predictions, fitted)
+        rules = Rules(thresholds, args.min_region, args.min_kept, args.soft)
+        labels = PseudoLabels(predictions, images, rules)
         counted = labels.write(folder, sizes, workers)
         summary = {**describe(args, predictions, rules, fitted), **counted}
         summary['labelled'] = [i for i in predictions.image_ids if i not in sizes]
@@ -142,46 +148,57 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def images_of(root: Path) -> Path:
-    """Return the folder of the photographs that are to be labelled."""
-    return root / 'test/images'
+    """Return the folder of the photographs that are to be labelled.
+
+    Raises:
+        InputError: There is none.
+    """
+    folder = root / 'test/images'
+    if not folder.is_dir():
+        raise InputError(folder, 'no such folder', 'check --data-root')
+    return folder
+
+
+def open_source(args: argparse.Namespace, predictions: Predictions) -> 'Source | None':
+    """Open what thresholds are to be fitted on, if that was asked for."""
+    if not args.fit:
+        return None
+    from utils.pseudo.fitting import open_source
+
+    return open_source(args.fit, predictions, args.data_root)
 
 
 def sizes_of_images(
-    args: argparse.Namespace, predictions: Predictions, workers: Workers
+    args: argparse.Namespace,
+    predictions: Predictions,
+    labelled: Labelled,
+    workers: Workers,
 ) -> dict[str, tuple[int, int]]:
     """Return height and width of the photographs that may be labelled, by image id.
 
     Raises:
         InputError: One is missing or unreadable, or a labelled part has it.
     """
-    images = images_of(args.data_root)
-    labelled = find_labelled(args.data_root, workers)
-    for image_id in predictions.image_ids:
-        labelled.check_name(image_id)
-    paths = [images / image_id for image_id in predictions.image_ids]
-    photos = workers.map(look_at_photo, [(path,) for path in paths], 'photographs')
+    image_ids = [i for i in predictions.image_ids if not labelled.part_of(i)]
+    paths = [images_of(args.data_root) / image_id for image_id in image_ids]
+    photos = [*workers.map(look_at_photo, [(path,) for path in paths], 'photographs')]
     sizes = {}
-    for image_id, path, photo in zip(predictions.image_ids, paths, photos, strict=True):
-        if photo.content not in labelled.contents:
+    for image_id, path, photo, same in zip(
+        image_ids, paths, photos, labelled.same_as(photos, workers), strict=True
+    ):
+        if same is None:
             sizes[image_id] = photo.size
         elif not args.skip_labelled:
-            labelled.refuse(path, photo.content)
+            raise InputError(
+                path,
+                f'is the same image as {same}, which has labels of its own',
+                'leave it out of one part, or pass --skip-labelled',
+            )
     if not sizes:
         raise InputError(
             predictions.folder, 'holds no image without labels', 'predict the test part'
         )
     return sizes
-
-
-def fit(
-    args: argparse.Namespace, predictions: Predictions, workers: Workers
-) -> 'Fitted | None':
-    """Fit thresholds, if that was asked for."""
-    if not args.fit:
-        return None
-    from utils.pseudo.fitting import fit_on
-
-    return fit_on(args.fit, predictions, args.data_root, args.precision, workers)
 
 
 def choose_thresholds(

@@ -32,7 +32,7 @@ from mmsegmentation.files import (
 from mmsegmentation.predictions import open_predictions
 from mmsegmentation.scores import confusion_matrix, score_table, summarise
 from utils.coco_results import write_results
-from utils.listing import Listed, check_size, match_ids, read_listing
+from utils.listing import Listed, check_size, match_ids, number_masks, read_listing
 from utils.mask_folder import MaskFolder, open_masks
 from utils.parallel import Workers, add_worker_options
 from utils.resize import LOGITS, RESIZERS, SIZE, resize_labels, sample_labels
@@ -41,6 +41,7 @@ from utils.submission_diff import MARKER, compare, pair_rows, tell, write_differ
 from utils.submission_pictures import blend, save_picture
 
 PICTURES = 'pictures.json'
+FOLDER = 'D'
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -54,7 +55,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         _add_common(command)
         if out:
             option = command.add_argument
-            option('--out', type=Path, required=True, metavar=out, help='result')
+            text = 'folder to write' if out == FOLDER else 'file to write'
+            option('--out', type=Path, required=True, metavar=out, help=text)
             option('--overwrite', action='store_true', help='replace --out')
         if run is run_write:
             add_worker_options(command)
@@ -84,42 +86,38 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_pictures(add: Callable) -> None:
-    option = add(run_show, 'draw a CSV as colour pictures', 'D')
+    option = add(run_show, 'draw a CSV as colour pictures', FOLDER)
     option('csv', type=Path, metavar='CSV', help='submission file')
     option('--images', type=Path, help='photographs to blend with')
-    option = add(run_diff, 'show where two CSVs disagree', 'D')
+    option = add(run_diff, 'show where two CSVs disagree', FOLDER)
     option('first', type=Path, metavar='A', help='submission file')
     option('second', type=Path, metavar='B', help='submission file of the same images')
     option('--pictures', type=int, default=20, metavar='N', help='images drawn')
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+    option = command.add_argument
+    option(
         '--size',
         type=_positive,
         nargs=2,
-        default=SIZE,
         metavar=('H', 'W'),
-        help='height and width of a label map in the CSV, in pixels',
+        help='height and width of a label map in the CSV, in pixels '
+        f'(default: {SIZE[0]} {SIZE[1]})',
     )
-    command.add_argument(
-        '--num-classes',
-        type=_positive,
-        default=len(CLASSES),
-        help='size of the class table, background included',
-    )
+    text = 'size of the class table, background included'
+    option('--num-classes', type=_positive, default=len(CLASSES), help=text)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 10_000:
-        raise argparse.ArgumentTypeError(f'must be in 1-9999, got {text}')
-    return value
+    if not text.isdecimal() or not 0 < int(text) < 10_000:
+        raise argparse.ArgumentTypeError(f'is {text}, give 1 to 9999')
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    args.size = tuple(args.size)
+    args.size = tuple(args.size or SIZE)
     if args.num_classes > 255:
         raise InputError(
             '--num-classes', f'{args.num_classes} is above 255', 'ids are 8-bit'
@@ -212,10 +210,9 @@ def run_score(args: argparse.Namespace) -> None:
         truth = resize_labels(read(image_id), args.size, args.resize)
         confusions[image_id] = confusion_matrix(truth, label_map, args.num_classes)
         left.discard(mask_name(image_id))
-    for name in sorted(left):
-        raise InputError(
-            args.masks / name, f'has no row in {args.csv}', 'score the same images'
-        )
+    if left:
+        name = args.masks / min(left)
+        raise InputError(name, f'has no row in {args.csv}', 'score the same images')
     try:
         metrics = summarise(confusions, _names(args.num_classes))
     except ValueError as error:
@@ -281,17 +278,20 @@ def _numbered(
     if listed is None:
         yield from rows
         return
-    left = {mask_name(image_id): row.number for image_id, row in listed.items()}
+    left = number_masks(listed, args.test_json)
     for image_id, label_map in rows:
         if (number := left.pop(mask_name(image_id), None)) is None:
             raise InputError(
-                repr(image_id), f'has no id in {args.test_json}', 'check --test-json'
+                repr(image_id), f'is not in {args.test_json}', 'check --test-json'
             )
         yield number, label_map
-    for name in left:
-        raise InputError(
-            repr(name), f'is in {args.test_json} but not in {args.source}', 'predict it'
-        )
+    for image_id in listed:
+        if mask_name(image_id) in left:
+            raise InputError(
+                repr(image_id),
+                f'is in {args.test_json} but not in {args.source}',
+                'predict it',
+            )
 
 
 if __name__ == '__main__':

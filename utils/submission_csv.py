@@ -68,7 +68,7 @@ def write_rows(
 def _cell(image_id: str) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator='').writerow([image_id])
-    return text.getvalue().encode('utf-8', 'surrogateescape')
+    return text.getvalue().encode()
 
 
 def read_rows(
@@ -87,9 +87,13 @@ def read_rows(
     for line, image_id, found in _read(path, size, num_classes, strict=False):
         if isinstance(found, str):
             raise InputError(path, f'{_place(line, image_id)}: {found}', check)
-        if mask_name(image_id) in seen:
+        try:
+            name = mask_name(image_id)
+        except InputError as error:
+            raise InputError(path, f'line {line}: {error}', check) from None
+        if name in seen:
             raise InputError(path, f'has {image_id!r} twice', check)
-        seen.add(mask_name(image_id))
+        seen.add(name)
         yield image_id, found
     if not seen:
         raise InputError(path, 'has no rows', check)
@@ -203,7 +207,7 @@ def parse_row(line: bytes, columns: Columns) -> tuple[str, bytes]:
     cells = split_cells(line.rstrip(b'\r\n'))
     if len(cells) != columns.count:
         if len(cells) == 1:
-            raise ValueError('has no comma')
+            raise ValueError('has no comma' if cells[0] else 'is empty')
         raise ValueError(f'has {len(cells)} columns, not {columns.count}')
     try:
         image_id = cells[columns.image_id].decode('utf-8')

@@ -183,10 +183,14 @@ def tell(found: Difference, classes: Sequence[str], shown: int = 5) -> str:
         f'{count} of {len(found.images)} images differ, '
         f'{found.differing / found.pixels:.2%} of the pixels'
     ]
+    if not count:
+        return lines[0]
+    lines.append('class in the first -> in the second, in pixels:')
     for one, two in found.pairs()[:shown]:
         pixels = int(found.counts[one, two])
         lines.append(f'{pixels:>12,}  {classes[one]} -> {classes[two]}')
+    lines.append('images that differ most, in share of their pixels:')
     each = found.pixels / len(found.images)
-    for image_id, pixels in found.worst_first()[: shown if count else 0]:
+    for image_id, pixels in found.worst_first()[: min(shown, count)]:
         lines.append(f'{pixels / each:>12.2%}  {image_id}')
     return '\n'.join(lines)

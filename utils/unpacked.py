@@ -8,6 +8,21 @@ from typing import IO, cast
 
 from mmsegmentation.command import InputError
 
+GZIP, BZIP2, XZ, ZIP = b'\x1f\x8b', b'BZh', b'\xfd7zXZ\0', b'PK\x03\x04'
+# First bytes that are no text: those of what nothing here unpacks, and, where it was
+# unpacked, those of a second packing.
+REFUSED = {
+    **dict.fromkeys((GZIP, BZIP2, XZ, ZIP), ('is packed twice', 'unpack it')),
+    b'PK\x05\x06': ('is a zip of no file', 'pack the CSV'),
+    b'\x28\xb5\x2f\xfd': ('is packed as zstd', 'unpack it'),
+    b'\x04\x22\x4d\x18': ('is packed as lz4', 'unpack it'),
+    b'7z\xbc\xaf\x27\x1c': ('is packed as 7z', 'unpack it'),
+    b'Rar!\x1a': ('is packed as rar', 'unpack it'),
+    b']\0\0': ('is packed as lzma', 'unpack it'),
+    b'\xff\xfe': ('is UTF-16', 'save it as UTF-8'),
+    b'\xfe\xff': ('is UTF-16', 'save it as UTF-8'),
+}
+
 
 def read_lines(path: Path, limit: int) -> Iterator[tuple[bytes, int]]:
     """Yield the lines of a file that may be gzip, bzip2, xz, or a zip of one file.
@@ -21,7 +36,8 @@ def read_lines(path: Path, limit: int) -> Iterator[tuple[bytes, int]]:
         The line, with its end, and how many bytes were passed over.
 
     Raises:
-        InputError: The file is missing or cannot be read, or not to its end.
+        InputError: The file is missing or cannot be read, or not to its end, or is
+            packed in another way.
     """
     with ExitStack() as stack:
         try:
@@ -30,6 +46,7 @@ def read_lines(path: Path, limit: int) -> Iterator[tuple[bytes, int]]:
             raise InputError(
                 path, f'cannot be read ({error.strerror or error})', 'check the path'
             ) from None
+        first = True
         while True:
             try:
                 line, left = _read_line(file, limit)
@@ -39,9 +56,18 @@ def read_lines(path: Path, limit: int) -> Iterator[tuple[bytes, int]]:
                 raise InputError(
                     path, f'cannot be read to its end ({error})', 'copy it again'
                 ) from None
+            if first:
+                _refuse_packed(path, line)
+                first = False
             if not line:
                 return
             yield line, left
+
+
+def _refuse_packed(path: Path, line: bytes) -> None:
+    for magic, told in REFUSED.items():
+        if line.startswith(magic):
+            raise InputError(path, *told)
 
 
 def _read_line(file: IO[bytes], limit: int) -> tuple[bytes, int]:
@@ -57,19 +83,19 @@ def _open(path: Path, stack: ExitStack) -> IO[bytes]:
     # Large enough that a row of ids is not put together from many pieces.
     file = stack.enter_context(BufferedReader(path.open('rb', buffering=0), 1 << 20))
     magic = file.peek(6)
-    if magic.startswith(b'\x1f\x8b'):
+    if magic.startswith(GZIP):
         import gzip
 
         return stack.enter_context(cast(IO[bytes], gzip.open(file)))
-    if magic.startswith(b'BZh'):
+    if magic.startswith(BZIP2):
         import bz2
 
         return stack.enter_context(bz2.open(file))
-    if magic.startswith(b'\xfd7zXZ\0'):
+    if magic.startswith(XZ):
         import lzma
 
         return stack.enter_context(lzma.open(file))
-    if magic.startswith(b'PK\x03\x04'):
+    if magic.startswith(ZIP):
         return _open_zip(path, file, stack)
     return file
 
@@ -87,7 +113,8 @@ def _open_zip(path: Path, file: IO[bytes], stack: ExitStack) -> IO[bytes]:
         ]
         if len(names) == 1:
             return stack.enter_context(archive.open(names[0]))
-    except (zipfile.BadZipFile, RuntimeError) as error:
+    except Exception as error:
+        # Of a damaged directory, zipfile raises what its parts happen to.
         raise InputError(path, f'cannot be unpacked ({error})', 'unpack it') from None
     raise InputError(
         path, f'is a zip of {len(names)} files', 'pack the CSV alone, or unpack it'

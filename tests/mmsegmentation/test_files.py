@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +54,7 @@ def test_image_id__may_lie_in_folders(image_id):
 
 HOSTILE = [
     *('', '.', '/etc/passwd', '..', '../a.jpg', 'a/../../b.jpg', 'a/..'),
-    *('C:a.jpg', 'C:/a.jpg', 'a\0.jpg'),
+    *('C:a.jpg', 'C:/a.jpg'),
 ]
 
 
@@ -68,6 +71,19 @@ def test_image_id__stays_inside_its_folder(reader, image_id):
 @pytest.mark.parametrize('reader', [check_image_id, mask_name])
 def test_image_id__with_a_backslash_is_told_of_the_slash(reader, image_id):
     with pytest.raises(InputError, match='has a backslash; use / between folders'):
+        reader(image_id)
+
+
+@pytest.mark.parametrize(
+    ('image_id', 'why'),
+    [
+        ('a\0.jpg', 'has a NUL'),
+        (os.fsdecode(b'\xff.jpg'), r'udcff\.jpg.: is not UTF-8'),
+    ],
+)
+@pytest.mark.parametrize('reader', [check_image_id, mask_name])
+def test_image_id__that_is_no_text_is_told(reader, image_id, why):
+    with pytest.raises(InputError, match=f'{why}.*; rename it'):
         reader(image_id)
 
 
@@ -160,6 +176,18 @@ def test_read_orientation__is_what_exif_tells(tmp_path, suffix, told, wanted):
 def test_read_orientation__missing_or_damaged_exif_turns_nothing(tmp_path, exif):
     Image.new('RGB', (3, 2)).save(tmp_path / 'i.jpg', exif=exif)
     assert read_orientation(tmp_path / 'i.jpg') == 1
+
+
+def test_read_image__damaged_exif_is_read_in_silence(tmp_path):
+    path = tmp_path / 'i.jpg'
+    Image.new('RGB', (3, 2)).save(path, exif=b'Exif\0\0II*\0\x08\0\0\0\x09\0')
+    # In a process of its own: here, all warnings are errors.
+    read = 'import sys; from pathlib import Path; from mmsegmentation.files import *; '
+    read += 'path = Path(sys.argv[1]); print(read_image(path).size); '
+    read += 'print(read_orientation(path))'
+    command = [sys.executable, '-c', read, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ('18\n1\n', '')
 
 
 def test_json__round_trips_as_readable_utf8(tmp_path):
@@ -333,6 +361,20 @@ def test_whole_folder__failure_leaves_what_was_there(written, tmp_path, stop):
     assert names(tmp_path) == ['out', 'out/marker.json', 'out/part']
 
 
+def test_whole_folder__errors_within_name_the_folder_to_be(tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'write', fill)
+    message = rf'^{tmp_path}/out/deep/m\.png: cannot be written \(No space left'
+    with (
+        pytest.raises(InputError, match=message),
+        whole_folder(tmp_path / 'out', marker='m') as folder,
+    ):
+        write_mask(folder / 'deep/m.png', LABELS)
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize('failing', [1, 2], ids=['old away', 'new there'])
 @pytest.mark.parametrize(
     'stop', [OSError(16, 'Device busy'), KeyboardInterrupt('stop')]
@@ -416,6 +458,21 @@ def test_link_or_copy__copies_where_links_are_refused(tmp_path, monkeypatch):
     link_or_copy(tmp_path / 'a', tmp_path / 'b')
     assert (tmp_path / 'b').read_bytes() == b'content'
     assert not (tmp_path / 'b').samefile(tmp_path / 'a')
+
+
+def test_link_or_copy__full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'link', refuse)
+    monkeypatch.setattr(shutil, 'copyfile', refuse)
+    (tmp_path / 'a').write_bytes(b'content')
+    with (
+        pytest.raises(InputError, match=r'made: cannot be written \(No space left'),
+        whole_folder(tmp_path / 'made', marker='m') as folder,
+    ):
+        link_or_copy(tmp_path / 'a', folder / 'b')
+    assert names(tmp_path) == ['a']
 
 
 def test_link_or_copy__follows_links(tmp_path):

@@ -1,5 +1,7 @@
 """Which part of a data root holds an image."""
 
+import shutil
+
 import pytest
 
 from mmsegmentation.command import InputError
@@ -54,6 +56,11 @@ def test_locate__photograph_and_mask_are_of_one_part(root):
     assert places['a.jpg'].photo == root / 'train/images/a.jpg'
     assert places['a.jpg'].mask == root / 'train/mask/a.png'
     assert places['c.jpg'].mask is None
+
+
+def test_locate__what_a_killed_command_left_behind_is_no_part(root):
+    shutil.copytree(root / 'valid', root / '.pseudo.0123')
+    assert locate(root, ['b.jpg'], None)['b.jpg'].part.name == 'valid'
 
 
 def test_locate__no_pseudo_part_counts_whatever_its_name(root):

@@ -147,6 +147,12 @@ def test_no_fold__labels_of_a_fold_of_train_alone_are_taken(root, fold):
     assert len(pseudo_records(config(root, 'train', 'pseudo'), None)) == 1
 
 
+@pytest.mark.parametrize('parts', [None, 3, 'valid'])
+def test_no_fold__odd_parts_are_no_error(root, parts):
+    label(root, {'fold': 0, 'parts': parts})
+    assert len(pseudo_records(config(root, 'train', 'pseudo'), None)) == 1
+
+
 @pytest.mark.parametrize('content', ['[]', '{}', '{"folds": 3}', '{'])
 def test_misuse__damaged_origin(root, content):
     (root / 'pseudo').mkdir()

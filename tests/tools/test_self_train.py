@@ -28,7 +28,7 @@ SCRIPTS = (
 # Does what matters of each command, and notes how it was called. The call FAKE_STOP
 # fails in the middle, FAKE_WAIT never ends.
 FAKE = """
-import json, os, sys, time
+import hashlib, json, os, sys, time
 from pathlib import Path
 
 name, argv = Path(sys.argv[0]).name, sys.argv[1:]
@@ -56,9 +56,11 @@ if number == int(os.environ.get('FAKE_STOP', 0)):
     sys.exit('stopped')
 if name in ('test.py', 'join.py'):
     write(value('--out') / 'metrics.json', {'mIoU': 0.5, 'mIoU_interval': [0.4, 0.6]})
-    write(value('--out') / 'predictions.json', {})
+    write(value('--out') / 'predictions.json', argv)
 if name == 'pseudo_label.py':
-    write(value('--data-root') / value('--part') / 'pseudo.json', {})
+    read = (Path(argv[0]) / 'predictions.json').read_bytes()
+    made = {'predictions': {'sha256': hashlib.sha256(read).hexdigest()}}
+    write(value('--data-root') / value('--part') / 'pseudo.json', made)
 if name == 'split.py':
     from mmsegmentation.folds import write_folds
 
@@ -195,11 +197,17 @@ def test_folds__labels_of_a_fold_are_its_own_models_alone(train, tmp_path):
     assert 'let them vote' in out
 
 
+def remove_run(folder):
+    """Remove a run, and the labels that it made."""
+    for path in (folder / 'w', *(folder / 'data').glob('pseudo*')):
+        shutil.rmtree(path)
+
+
 def test_folds__that_are_there_are_used_and_must_be_as_many(train, tmp_path):
     train('--folds', 2)
-    shutil.rmtree(tmp_path / 'w')
+    remove_run(tmp_path)
     assert not any(line.startswith('split') for line in train('--folds', 2)[3])
-    shutil.rmtree(tmp_path / 'w')
+    remove_run(tmp_path)
     code, _, err, lines = train('--folds', 3)
     assert (code, lines) == (2, [])
     assert 'holds 2 folds, not 3; pass --folds 2' in err
@@ -221,8 +229,7 @@ def test_options__reach_the_commands_that_know_them(train):
 def test_fresh__starts_from_the_configs_own_weights(train, tmp_path):
     lines = train('--fresh')[3]
     assert lines[4].endswith('--pseudo-part pseudo_round1')
-    shutil.rmtree(tmp_path / 'w')
-    shutil.rmtree(tmp_path / 'data/pseudo_round1')
+    remove_run(tmp_path)
     lines = train('--from-scratch')[3]
     assert lines[0].endswith('--from-scratch')
     assert '--from-scratch' not in lines[4]
@@ -288,6 +295,41 @@ def test_arguments__that_changed_are_refused_and_more_rounds_are_not(train, misu
     assert lines[3].endswith('--overwrite')
 
 
+@pytest.mark.parametrize('options', [(), ('--folds', 2), ('--rounds', 2)])
+def test_part__of_another_run_is_never_replaced(train, tmp_path, options):
+    last = 'pseudo_fold1_round1' if '--folds' in options else 'pseudo_round1'
+    last = 'pseudo_round2' if '--rounds' in options else last
+    marker = tmp_path / 'data' / last / 'pseudo.json'
+    marker.parent.mkdir()
+    marker.write_text('{"mine": 1}')
+    for _ in range(2):
+        code, _, err, lines = train(*options)
+        assert (code, lines) == (2, [])
+        assert f'{last}: exists, and is not of this run; name another --part' in err
+    assert marker.read_text() == '{"mine": 1}'
+    assert train(*options, '--part', 'pseudo_mine', '--overwrite')[0] == 0
+
+
+def test_part__that_another_run_replaced_is_not_trained_on(
+    train, monkeypatch, tmp_path
+):
+    monkeypatch.setenv('FAKE_STOP', '5')
+    train()
+    (tmp_path / 'data/pseudo_round1/pseudo.json').write_text('{}')
+    monkeypatch.delenv('FAKE_STOP')
+    code, _, err, lines = train()
+    assert (code, lines) == (2, [])
+    assert 'pseudo_round1: its labels are not of w/round1/test; another run' in err
+
+
+def test_checkpoint__that_is_gone_is_one_line(train, tmp_path):
+    train()
+    (tmp_path / 'w/round1/train/last_checkpoint').write_text('')
+    code, _, err, lines = train('--rounds', 2)
+    assert (code, lines) == (2, [])
+    assert 'round1/train/last_checkpoint: names no checkpoint; pass' in err
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -351,6 +393,7 @@ def test_misuse__is_one_line_and_leaves_nothing(home, misuse, tmp_path):
     refuse('--part mine: is no part for pseudo labels', '--part', 'mine')
     refuse('starts nothing; name the --launcher too', '--launch', 'torchrun')
     refuse('No closing quotation', '--launcher', 'mpi', '--launch', "mpirun 'x")
+    refuse('a,b: has a comma', '--work-dir', 'a,b')
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/file').write_text('mine')
     own = ('a.py', '--pseudo-config', 'b.py', '--work-dir', 'mine', '--overwrite')

@@ -18,6 +18,10 @@ def folder(tmp_path):
     return tmp_path / 'run'
 
 
+# Steps that are none.
+ODD = '{"arguments": {}, "replaces": false, "steps": {"first": 3}}'
+
+
 def begin(folder, arguments=ARGUMENTS, overwrite=False):
     return open_steps(folder, 'run.json', arguments, overwrite)
 
@@ -70,6 +74,28 @@ def test_step__whose_result_is_gone_is_taken_again(folder):
     assert seen == [False, True]
 
 
+def test_step__whose_result_is_gone_is_not_taken_again_below_later_ones(folder):
+    """They came from it; anew it may come out otherwise."""
+    seen = []
+    steps = begin(folder)
+    for name in ('first', 'second'):
+        steps.take(name, folder / name, writer(folder / name, seen))
+    (folder / 'first').unlink()
+    with pytest.raises(InputError, match=r'first: is gone, and later steps came from'):
+        begin(folder).take('first', folder / 'first', writer(folder / 'first', seen))
+    assert seen == [False, False]
+
+
+def test_overwrite__leaves_what_a_link_leads_to(folder, tmp_path):
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'disk/file').write_text('mine')
+    begin(folder)
+    (folder / 'round0').symlink_to(tmp_path / 'disk')
+    begin(folder, overwrite=True)
+    assert sorted(path.name for path in folder.iterdir()) == ['run.json']
+    assert (tmp_path / 'disk/file').read_text() == 'mine'
+
+
 def test_overwrite__begins_anew_and_replaces_all(folder):
     seen = []
     begin(folder).take('first', folder / 'out', writer(folder / 'out', seen))
@@ -84,17 +110,17 @@ def test_overwrite__begins_anew_and_replaces_all(folder):
 def test_arguments__that_changed_are_refused_with_the_way_out(folder):
     begin(folder)
     message = (
-        r'was begun with --precision 0\.9, not 0\.8 and --folds None, not 3; repeat '
+        r'was begun with --precision 0\.9, not 0\.8 and without --folds; repeat '
         'its arguments to go on, name another --work-dir, or pass --overwrite'
     )
     with pytest.raises(InputError, match=message):
         begin(folder, {'precision': 0.8, 'folds': 3})
-    with pytest.raises(InputError, match='--min-kept None, not 1'):
+    with pytest.raises(InputError, match='was begun without --min-kept; repeat'):
         begin(folder, {**ARGUMENTS, 'min_kept': 1})
     begin(folder)
 
 
-@pytest.mark.parametrize('text', ['[]', '{}', '{"steps": 3}', '{'])
+@pytest.mark.parametrize('text', ['[]', '{}', '{"steps": 3}', '{', ODD])
 def test_file__that_is_damaged_is_one_line(folder, text):
     (folder / 'run.json').write_text(text)
     with pytest.raises(InputError, match=r'run\.json: (damaged|not readable)'):

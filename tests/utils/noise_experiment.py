@@ -116,13 +116,15 @@ def make_data(out: Path, args: argparse.Namespace) -> None:
 def train(out: Path) -> None:
     os.environ['RECYCLE_DATA'] = str(out / 'data')
     work_dir = out / 'model'
-    typed = [['tools/train.py', CONFIG, '--work-dir', work_dir]]
-    typed.append(['tools/test.py', CONFIG, None, '--out', out / 'pred', '--probs'])
-    for command in typed:
-        # The last checkpoint: the best would be chosen by the labels that are judged.
-        command = [work_dir / 'iter_400.pth' if c is None else c for c in command]
-        script, *rest = map(str, command)
-        subprocess.run([sys.executable, str(HOME / script), *rest], check=True)
+    _run('tools/train.py', CONFIG, '--work-dir', work_dir)
+    # Not the best: it was chosen by the labels that are judged.
+    last = (work_dir / 'last_checkpoint').read_text().strip()
+    _run('tools/test.py', CONFIG, last, '--out', out / 'pred', '--probs')
+
+
+def _run(script: str, *options: object) -> None:
+    command = [sys.executable, HOME / script, *options]
+    subprocess.run([str(word) for word in command], check=True)
 
 
 def judge(out: Path, share: float) -> dict[str, float]:

@@ -88,10 +88,23 @@ def test_export__takes_masks_in_their_own_size(run, tmp_path):
 def test_export__misuse_is_one_line_and_leaves_nothing(misuse, submission, tmp_path):
     out = tmp_path / 'r.json'
     export = ('export', submission, '--out', out, '--size', 2, 2, '--test-json')
-    misuse(main, r"'b/1\.jpg': has no id in", *export, listing(tmp_path, 'a/1.jpg'))
+    misuse(main, r"'b/1\.jpg': is not in", *export, listing(tmp_path, 'a/1.jpg'))
     names = listing(tmp_path, 'a/1.jpg', 'b/1.jpg', 'c.jpg')
-    misuse(main, r"'c\.png': is in .*test\.json but not in", *export, names)
+    misuse(main, r"'c\.jpg': is in .*test\.json but not in", *export, names)
     misuse(main, 'holds no PNG mask', 'export', tmp_path, '--out', out)
     misuse(main, 'cannot be read', 'export', tmp_path / 'none', '--out', out)
     assert not out.exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ['s.csv', 'test.json']
+
+
+@pytest.mark.parametrize('ids', [(7, 7), (7, None), (7, 2.5)])
+def test_export__images_without_an_id_of_their_own_are_named(
+    misuse, submission, tmp_path, ids
+):
+    names = zip(('a/1.jpg', 'b/1.jpg'), ids, strict=True)
+    images = [{'file_name': name, 'id': number} for name, number in names]
+    (tmp_path / 't.json').write_text(json.dumps({'images': images}))
+    export = ('export', submission, '--out', tmp_path / 'r.json', '--size', 2, 2)
+    message = r"t\.json: 'b/1\.jpg' has no id of its own; give each image another"
+    misuse(main, message, *export, '--test-json', tmp_path / 't.json')
+    assert not (tmp_path / 'r.json').exists()

@@ -85,7 +85,7 @@ def test_metrics__are_the_members_own_by_default(
     assert label_maps(tmp_path / 'out') == {'a.jpg': [[1]]}
 
 
-def test_ties__go_by_what_is_named(run, three, metrics, tmp_path):
+def test_ties__go_by_what_is_named(run, three, metrics, misuse, tmp_path):
     # The third pixel: Metal of p0, Paper of p1, Background of p2.
     rows = [(0, 0, 0.9), (0, 0.5, 0), (0.1, 0, 0)]
     turned = [row[::-1] for row in ((0, 0, 0.2), (0, 0.5, 0), (0, 0, 0.9))]
@@ -96,8 +96,12 @@ def test_ties__go_by_what_is_named(run, three, metrics, tmp_path):
     expected = {'accuracy': 2, 'iou': 0, 'confidence': 0, 'order': 2}
     for ties, label in expected.items():
         out = tmp_path / ties
-        code = run(main, *three, '--out', out, '--ties', ties, '--metrics', *files)[0]
-        assert code == 0
+        argv = (*three, '--out', out, '--ties', ties)
+        if ties in ('accuracy', 'iou'):
+            argv = (*argv, '--metrics', *files)
+        else:
+            misuse(main, 'nothing goes by it', *argv, '--metrics', *files)
+        assert run(main, *argv)[0] == 0
         assert label_maps(out) == {'a/1.jpg': [[0, 1, label]]}
         assert open_predictions(out).origin['ties'] == ties
 
@@ -226,6 +230,17 @@ def test_origin__is_of_the_part_that_all_members_are_of(
     assert 'split' not in open_predictions(tmp_path / 'mixed').origin
 
 
+def test_origin__of_joined_folds_keeps_the_folds(run, make_predictions, tmp_path):
+    maps, folds = {'a.jpg': [[0]]}, {'folds': 5, 'folds_sha256': '6' * 64}
+    one, two = (make_predictions(name, maps, **NAMED, **folds) for name in ('1', '2'))
+    other = make_predictions('3', maps, **NAMED, folds=5, folds_sha256='7' * 64)
+    assert run(main, one, two, '--out', tmp_path / 'out')[0] == 0
+    origin = open_predictions(tmp_path / 'out').origin
+    assert {key: origin[key] for key in folds} == folds
+    assert run(main, one, other, '--out', tmp_path / 'mixed')[0] == 0
+    assert 'folds_sha256' not in open_predictions(tmp_path / 'mixed').origin
+
+
 def test_images__are_joined_by_name_and_not_by_position(
     run, make_predictions, tmp_path
 ):
@@ -344,18 +359,23 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, three, tmp_path, metrics
         ('[]', 'has no accuracy by class'),
         ('{"classes": ["Background", "Paper", "Metal"]}', 'has no accuracy by class'),
         ('{"classes": ["a"], "Acc": [1]}', 'its classes are not those'),
-        ('{"classes": 3, "Acc": [1]}', 'has no accuracy by class'),
+        ('{"classes": 3, "Acc": [1]}', 'its classes are not those'),
         (
             '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1]}',
-            'its classes are not those',
+            'its accuracy is no list of 3 numbers',
         ),
         (
             '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, 77]}',
-            r'outside \[0, 1\]',
+            'its accuracy holds 77, no number of 0 to 1',
         ),
         (
             '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, "x"]}',
-            'has no accuracy by class',
+            "its accuracy holds 'x'",
+        ),
+        (
+            '{"classes": ["Background", "Paper", "Metal"], "Acc": [1, 1, 1%s]}'
+            % ('0' * 400),
+            'its accuracy holds 1000',
         ),
     ],
 )
@@ -438,3 +458,24 @@ def test_members__damaged_listing_is_named(misuse, three, tmp_path):
     (three[1] / 'predictions.json').write_text('{')
     message = r'p1/predictions\.json: not readable as JSON'
     misuse(main, message, *three, '--out', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('count', [0, 256])
+def test_classes__that_no_mask_can_name_are_refused(
+    misuse, make_predictions, tmp_path, count
+):
+    names = [f'class {i}' for i in range(count)]
+    members = [make_predictions(f'p{i}', {'a.jpg': [[i]]}, None, names) for i in (0, 1)]
+    message = f'p0: names {count} classes, a vote has 1 to 255; 255 stands for no class'
+    misuse(main, message, *members, '--out', tmp_path / 'out')
+
+
+def test_classes__are_as_many_as_a_mask_can_name(run, make_predictions, tmp_path):
+    names = [f'class {i}' for i in range(255)]
+    rows = [254, 253, 3], [254, 253, 200], [0, 254, 200]
+    members = [
+        make_predictions(f'p{i}', {'a.jpg': [row]}, None, names)
+        for i, row in enumerate(rows)
+    ]
+    assert run(main, *members, '--out', tmp_path / 'out')[0] == 0
+    assert label_maps(tmp_path / 'out') == {'a.jpg': [[254, 253, 200]]}

@@ -314,6 +314,33 @@ def test_rule__a_checkpoint_of_one_fold_stands_for_its_model(
     assert run(main, *test, '--rule', path, '--out', out)[0] == 0
 
 
+def test_rule__one_model_predicted_in_two_ways_goes_by_order(
+    run, misuse, make_member, root, tmp_path
+):
+    sha = {'p0': 'same', 'p1': 'same', 'p2': 'other'}
+    members = [
+        make_member(name, 0.4, i, checkpoint_sha256=sha[name])
+        for i, name in enumerate(sha)
+    ]
+    path = tmp_path / 'v.json'
+    found, _ = fitted(run, path, *members, '--data-root', root)
+    names = [member['name'] for member in found['members']]
+    assert len(names) == 3
+    argv = (*names, '--rule', path, '--out', tmp_path / 'out')
+    misuse(
+        main,
+        'may be .*p[01] or .*p[01] of .*both have its checkpoint.*--by-order',
+        *argv,
+    )
+    assert run(main, *argv, '--by-order')[0] == 0
+
+
+def by_iou(content, values):
+    content['ties'] = 'iou'
+    for member in content['members']:
+        member['iou'] = values
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -327,7 +354,19 @@ def test_rule__a_checkpoint_of_one_fold_stands_for_its_model(
         (lambda c: c['members'][0].update(weights=[1]), 'is no fitted vote'),
         (lambda c: c['members'][0].update(weights=['a'] * 3), 'is no fitted vote'),
         (lambda c: c['members'][0].update(weights=[-1] * 3), 'is no fitted vote'),
-        (lambda c: c.update(ties='iou'), 'is no fitted vote'),
+        (lambda c: c['members'][0].update(weight=10**400), 'weight holds 1000'),
+        (lambda c: c['members'][0].update(weight=float('nan')), 'weight holds nan'),
+        (lambda c: c['members'][0].update(weight='1'), "weight holds '1'"),
+        (lambda c: c['members'][0].update(weight=True), 'weight holds True'),
+        (lambda c: c['members'][0].update(weights='111'), 'no list of 3 numbers'),
+        (lambda c: c['members'][0].update(checkpoints='sha-p0'), 'are no list'),
+        (lambda c: c['members'].append(c['members'][0]), 'a member comes twice'),
+        (lambda c: c.update(left_out=c['members'][:1]), 'a member comes twice'),
+        (lambda c: by_iou(c, [0.5, None, 2]), 'iou holds 2, no number of 0 to 1'),
+        (lambda c: by_iou(c, [0.5, -0.1, 1]), 'iou holds -0.1'),
+        (lambda c: by_iou(c, [0.5, 1]), 'iou is no list of 3 numbers'),
+        (lambda c: by_iou(c, [[0.5]] * 3), r'iou holds \[0.5\]'),
+        (lambda c: c.update(ties='iou'), "nothing called 'iou'"),
         (lambda c: c.update(classes=['Background', 'A', 'B']), 'its classes are not'),
     ],
 )
@@ -342,7 +381,13 @@ def test_rule__that_is_none_is_named(misuse, three, tmp_path, change, message):
     path = tmp_path / 'rule.json'
     path.write_text(json.dumps(content))
     misuse(
-        main, rf'rule\.json: {message}', *three, '--rule', path, '--out', tmp_path / 'o'
+        main,
+        rf'rule\.json: .*{message}',
+        *three,
+        '--rule',
+        path,
+        '--out',
+        tmp_path / 'o',
     )
 
 
@@ -374,18 +419,20 @@ def test_fit__misuse_is_one_line(misuse, three, root, make_member, tmp_path):
     fails('is named twice', three[0], three[0], *data)
     fails('no such folder', three[0], tmp_path / 'none', *data)
     fails('is 2; give 3 or more', *three, *data, '--folds', 2)
-    fails('there are 12 images', *three, *data, '--folds', 13)
+    fails('there are 12 labelled images', *three, *data, '--folds', 13)
     fails('--seed: is -1', *three, *data, '--seed', '-1')
     fails('is not in .*test', *three, *data, '--split', 'test')
     seen = make_member('seen', 0.1, 1, split='train')
     fails('seen: is --split train', three[0], seen, *data)
-    misuse(main, 'is a folder', 'fit', *three, *data, '--out', tmp_path, '--overwrite')
+    (tmp_path / 'empty').mkdir()
+    misuse(main, 'is a folder', 'fit', *three, *data, '--out', tmp_path / 'empty')
 
 
 def test_fit__labels_that_do_not_fit_are_named(
     misuse, three, make_part, truth, tmp_path
 ):
-    argv = ('fit', *three, '--out', tmp_path / 'v.json', '--data-root')
+    out = ('--out', tmp_path / 'v.json', '--jobs', 1)
+    argv = ('fit', *three, *out, '--data-root')
     narrow = by_id(truth[:, :, :-1])
     misuse(
         main,
@@ -398,3 +445,28 @@ def test_fit__labels_that_do_not_fit_are_named(
     misuse(main, r'b/1\.png: holds class id 7', *argv, make_part('valid', by_id(many)))
     nothing = np.full_like(truth, 255)
     misuse(main, 'no pixel is labelled', *argv, make_part('valid', by_id(nothing)))
+
+
+def test_fit__images_without_labels_are_in_no_fold(
+    run, misuse, three, make_part, truth, tmp_path
+):
+    labels = truth.copy()
+    labels[:8] = 255
+    argv = (*three, '--data-root', make_part('valid', by_id(labels)))
+    found, text = fitted(run, tmp_path / 'v.json', *argv, '--folds', 4)
+    assert found['scores']['images'] == 4
+    assert 'paired over 4 images' in text
+    out = ('--out', tmp_path / 'w.json')
+    misuse(main, '--folds 5: there are 4 labelled images', 'fit', *argv, *out)
+    assert not (tmp_path / 'w.json').exists()
+
+
+def test_fit__a_place_that_cannot_be_written_to_shows_before_the_work(
+    misuse, three, root, tmp_path
+):
+    (three[0] / 'masks/b/0.png').write_bytes(b'no image')
+    argv = ('fit', *three, '--data-root', root, '--out')
+    misuse(main, 'not a readable image', *argv, tmp_path / 'v.json')
+    assert not list(tmp_path.glob('*v.json*'))
+    (tmp_path / 'file').touch()
+    misuse(main, 'v.json: cannot be made', *argv, tmp_path / 'file' / 'v.json')

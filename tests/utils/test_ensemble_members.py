@@ -234,3 +234,27 @@ def test_folders__may_be_relative(make_masks, tmp_path):
     assert (done.returncode, done.stderr) == (0, '')
     content = json.loads((tmp_path / 'out/predictions.json').read_text())
     assert [member['folder'] for member in content['members']] == ['one', 'two']
+
+
+def test_out__inside_a_member_is_refused(misuse, make_masks, tmp_path):
+    masks = [make_masks(f'{i}', {'a.png': [[i]]}) for i in range(2)]
+    misuse(main, r'vote: lies in .*1; choose', *masks, '--out', masks[1] / 'b' / 'vote')
+    assert [path.name for path in masks[1].iterdir()] == ['a.png']
+
+
+@pytest.mark.skipif(sys.platform == 'darwin', reason='its file names are UTF-8')
+def test_names__that_are_not_utf8_are_one_line(misuse, make_masks, tmp_path):
+    masks = [
+        make_masks(os.fsdecode(name), {'a.png': [[1]]}) for name in (b'a', b'\xff')
+    ]
+    misuse(main, r'udcff.*: is not UTF-8; rename it', *masks, '--out', tmp_path / 'out')
+    out = tmp_path / os.fsdecode(b'out\xff')
+    misuse(main, r'udcff.*: is not UTF-8; rename it', masks[0], masks[0], '--out', out)
+
+
+def test_plain_folders__mask_in_capitals_is_not_left_out_in_silence(
+    misuse, make_masks, tmp_path
+):
+    masks = [make_masks(f'{i}', {'a.png': [[i]], 'b.PNG': [[i]]}) for i in range(2)]
+    message = r'b\.PNG: does not end in \.png; rename it'
+    misuse(main, message, *masks, '--out', tmp_path / 'out')

@@ -173,6 +173,7 @@ def test_misuse__what_cannot_be_compared(misuse, make_predictions, root):
     odd = {**TRUTH, NAMES[0]: [[1]]}
     refuse("'b_0/0.png': .*sizes differ", make('d', odd))
     refuse('different folds', make('e', folds_sha256='x', method='out of fold'))
+    refuse('different folds', make('g', folds_sha256=['x']))
     refuse('holds class id 9', make('f', {**TRUTH, NAMES[0]: TRUTH[NAMES[0]] + 7}))
 
 

@@ -154,6 +154,8 @@ def test_refused__a_member_named_twice_or_to_be_replaced(refused, misuse, two, r
     refused('fold0: is named twice', two[0], two[1], two[0])
     argv = (*two, '--data-root', root, '--overwrite', '--out', two[0])
     misuse(main, 'fold0: would replace', *argv)
+    argv = (*two, '--data-root', root, '--out', two[0] / 'all')
+    misuse(main, 'all: lies in .*fold0', *argv)
 
 
 def test_refused__an_image_that_its_model_was_trained_on(refused, two, member):

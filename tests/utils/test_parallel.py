@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pickle import loads
-from threading import Timer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -67,10 +68,11 @@ class Processes:
         raise TimeoutError((self.folder / 'scheduler0.log').read_text())
 
     def start_workers(self, address: str, count: int) -> None:
+        """Return when all are there."""
         for _ in range(count):
             where = ('--local-directory', str(self.folder))
             self.start('worker', '--no-nanny', '--nthreads', '1', *where)
-        with distributed.Client(address, set_as_default=False) as client:
+        with cluster_module.open_client(address) as client:
             client.wait_for_workers(count, timeout=120)
 
     def end(self) -> None:
@@ -259,14 +261,75 @@ def test_ended_process__is_one_line():
         list(Workers(2).map(os._exit, [(3,), (3,)], 'end'))
 
 
+def kill_when_begun(process: subprocess.Popen, mark: Path) -> str:
+    """Return a task for the shell; the process is killed when it runs first."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 120
+        while not mark.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+
+    Thread(target=watch, daemon=True).start()
+    return f'touch {shlex.quote(str(mark))}; sleep 0.1'
+
+
 def test_map__ended_worker_is_replaced_by_the_other(tmp_path):
     processes = Processes(tmp_path)
     try:
         address = processes.start_scheduler()
         processes.start_workers(address, 2)
-        Timer(0.5, processes.started[1].kill).start()
-        found = Workers(cluster=address).map(time.sleep, [(0.1,)] * 30, 'sleep')
-        assert list(found) == [None] * 30
+        begin = kill_when_begun(processes.started[1], tmp_path / 'begun')
+        found = Workers(cluster=address).map(os.system, [(begin,)] * 30, 'sleep')
+        assert list(found) == [0] * 30
+    finally:
+        processes.end()
+
+
+def test_map__a_thread_of_dask_that_comes_late_is_started_again(address, monkeypatch):
+    start, starts = distributed.utils.LoopRunner.start, []
+
+    def late(self):
+        starts.append(self)
+        if len(starts) < 3:
+            raise AssertionError
+        start(self)
+
+    monkeypatch.setattr(distributed.utils.LoopRunner, 'start', late)
+    assert list(Workers(cluster=address).map(abs, [(-1,)], 'abs')) == [1]
+
+
+def test_map__a_large_function_is_sent_in_silence(address, capfd):
+    # The warning that Dask gives would be an error here, and a line of its own there.
+    large = partial(bytes.__contains__, bytes(16 << 20))
+    assert list(Workers(cluster=address).map(large, [(0,), (1,)], 'in')) == [
+        True,
+        False,
+    ]
+    assert capfd.readouterr().err == ''
+
+
+def test_map__scheduler_that_ends_while_it_is_asked_is_one_line(address, monkeypatch):
+    def end(*_):
+        raise distributed.comm.CommClosedError
+
+    monkeypatch.setattr(distributed.Client, 'run', end)
+    with pytest.raises(InputError, match='the scheduler or a worker ended'):
+        list(Workers(cluster=address).map(abs, [(-1,)], 'abs'))
+
+
+def test_map__workers_without_this_project_are_one_line(tmp_path, monkeypatch):
+    processes = Processes(tmp_path)
+    forget = 'import sys; sys.modules["utils"] = None'
+    (tmp_path / 'sitecustomize.py').write_text(forget)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    try:
+        address = processes.start_scheduler()
+        processes.start_workers(address, 1)
+        with pytest.raises(
+            InputError, match=r'a worker lacks this project .*; install'
+        ):
+            list(Workers(cluster=address).map(abs, [(-1,)], 'abs'))
     finally:
         processes.end()
 
@@ -276,9 +339,9 @@ def test_map__ended_scheduler_is_one_line(tmp_path, capfd):
     try:
         address = processes.start_scheduler()
         processes.start_workers(address, 2)
-        Timer(0.5, processes.started[0].kill).start()
+        begin = kill_when_begun(processes.started[0], tmp_path / 'begun')
         with pytest.raises(InputError, match='the scheduler or a worker ended'):
-            list(Workers(cluster=address).map(time.sleep, [(0.1,)] * 60, 'sleep'))
+            list(Workers(cluster=address).map(os.system, [(begin,)] * 60, 'sleep'))
     finally:
         processes.end()
     assert capfd.readouterr().err == ''

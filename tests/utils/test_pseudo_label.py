@@ -47,7 +47,7 @@ def test_pixels__below_the_threshold_become_255(run, pred, root):
 
 def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
     out = run(main, pred, '--data-root', root)[1]
-    assert out.splitlines()[-1] == '1 without a trusted pixel were left out'
+    assert out.splitlines()[-1] == 'left out: 1 without a trusted pixel'
     assert not (root / 'pseudo/images/b_2').exists()
     assert not (root / 'pseudo/mask/b_2').exists()
     summary = read_json(root / 'pseudo/pseudo.json')
@@ -118,6 +118,65 @@ def test_refused__labelled_image_under_another_name(misuse, pred, root, part, sa
     assert not (root / 'pseudo').exists()
 
 
+@pytest.fixture
+def scenes(make_predictions, tmp_path):
+    """Return a data root with two photographs that have something to see."""
+    rng = np.random.default_rng(0)
+    maps = {name: np.ones((96, 128), np.uint8) for name in ('가 b/1.jpg', 'c.jpg')}
+    for name in maps:
+        path = tmp_path / 'scenes/test/images' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = rng.integers(0, 255, (6, 8, 3)).astype(np.uint8)
+        Image.fromarray(coarse).resize((128, 96)).save(path, quality=95)
+    make_predictions('of_scenes', maps, 255, CLASSES)
+    return tmp_path / 'scenes'
+
+
+@pytest.mark.parametrize(
+    ('size', 'options'),
+    [
+        ((128, 96), {'format': 'JPEG', 'quality': 30}),
+        ((64, 48), {'format': 'JPEG', 'quality': 85}),
+        ((128, 96), {'format': 'WEBP', 'quality': 50}),
+    ],
+)
+def test_refused__labelled_image_that_was_saved_anew_with_loss(
+    run, misuse, scenes, tmp_path, size, options
+):
+    other = scenes / 'valid/images/z.png'
+    other.parent.mkdir(parents=True)
+    Image.open(scenes / 'test/images/c.jpg').resize(size).save(other, **options)
+    argv = (tmp_path / 'of_scenes', '--data-root', scenes)
+    misuse(main, r'c\.jpg: is the same image as .*valid/images/z\.png', *argv)
+    assert run(main, *argv, '--skip-labelled')[0] == 0
+    summary = read_json(scenes / 'pseudo/pseudo.json')
+    assert (summary['images'], summary['labelled']) == (['가 b/1.jpg'], ['c.jpg'])
+
+
+def test_skip_labelled__leaves_out_what_a_part_has_under_the_same_name(
+    run, pred, root, make_part
+):
+    """As in an edition of the data that holds test images in its training part."""
+    make_part('train', {'b_2/1.jpg': [[1, 1], [1, 1]]})
+    argv = (pred, '--data-root', root, '--threshold', 0, '--skip-labelled')
+    code, out, _ = run(main, *argv)
+    assert code == 0
+    assert out.splitlines()[-1] == 'left out: 1 that a labelled part holds too'
+    assert read_json(root / 'pseudo/pseudo.json')['labelled'] == ['b_2/1.jpg']
+
+
+def test_options__are_checked_before_any_photograph_is_read(misuse, pred, root):
+    (root / 'test/images/b_1/1.jpg').write_text('damaged')
+    argv = (pred, '--data-root', root)
+    misuse(main, 'names no class', *argv, '--class-threshold', 'Wood=0.5')
+    misuse(main, 'no prediction folder', *argv, '--fit', root)
+    (root / 'pseudo').mkdir()
+    (root / 'pseudo/mine.txt').write_text('mine')
+    misuse(main, 'holds no pseudo.json', *argv, '--overwrite')
+    (root / 'pseudo/mine.txt').unlink()
+    misuse(main, 'not a readable image', *argv)
+
+
 def test_skip_labelled__leaves_such_images_out_and_counts_them(run, pred, root):
     other = root / 'valid/images/z.png'
     other.parent.mkdir(parents=True)
@@ -125,7 +184,7 @@ def test_skip_labelled__leaves_such_images_out_and_counts_them(run, pred, root):
     argv = (pred, '--data-root', root, '--threshold', 0, '--skip-labelled')
     code, out, _ = run(main, *argv)
     assert code == 0
-    assert out.splitlines()[-1] == '1 that a labelled part holds too were left out'
+    assert out.splitlines()[-1] == 'left out: 1 that a labelled part holds too'
     summary = read_json(root / 'pseudo/pseudo.json')
     assert summary['images'] == ['b_1/1.jpg']
     assert summary['labelled'] == ['b_2/1.jpg']
@@ -161,7 +220,7 @@ def test_min_kept__image_with_a_smaller_share_is_left_out(run, pred, root):
     argv = (pred, '--data-root', root, '--class-threshold', 'Paper=1', '--overwrite')
     code, out, _ = run(main, *argv, '--min-kept', 0.25)
     assert code == 0
-    assert out.splitlines()[-1] == '1 with less than 25.0% trusted were left out'
+    assert out.splitlines()[-1] == 'left out: 1 with less than 25.0% trusted'
 
 
 def test_min_kept__no_image_is_enough(misuse, pred, root):
@@ -284,7 +343,7 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, pred, root, tmp_path):
     both = ('--fit', pred, '--threshold', 0.5)
     misuse(main, '--fit finds the thresholds', *given, *both)
     misuse(main, 'no prediction folder', root, '--data-root', root)
-    misuse(main, 'no such file', pred, '--data-root', tmp_path / 'none')
+    misuse(main, 'no such folder', pred, '--data-root', tmp_path / 'none')
     assert sorted(path.name for path in root.iterdir()) == ['test']
     assert not (tmp_path / 'none').exists()
 

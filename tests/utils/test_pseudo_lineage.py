@@ -92,6 +92,7 @@ def test_vote__members_that_changed_or_are_gone_are_known_by_what_was_noted(pred
     [
         {'members': 'x'},
         {'members': [None, 3, {}, {'folder': 7}]},
+        {'members': [{'folder': 'x' * 5000}, {'folder': 'a\0'}]},
         {'pseudo': 'x'},
         {'pseudo': [None, {}, {'sha256': 3}]},
         {'checkpoint_sha256': 3},

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from mmsegmentation.files import read_json, read_mask, write_mask
 from mmsegmentation.folds import open_folds, write_folds
 from utils.pseudo.labels import trust
+from utils.pseudo.tables import kept_table
 from utils.pseudo.thresholds import fit_thresholds, least_confidence
 from utils.pseudo_label import main
 
@@ -88,6 +89,19 @@ def test_fit__pixels_that_are_kept_by_it_are_as_precise_as_it_says(maps, sure, t
 def test_least_confidence__every_byte_is_its_own_threshold():
     levels = np.arange(256)
     assert least_confidence(levels / 255).tolist() == levels.tolist()
+
+
+def test_table__a_printed_threshold_keeps_the_same_when_it_is_given():
+    summary = {
+        'classes': [str(level) for level in range(256)],
+        'thresholds': [level / 255 for level in range(256)],
+        'predicted_pixels': [0] * 256,
+        'kept_pixels': [0] * 256,
+        'kept_share': [None] * 256,
+    }
+    rows = [line.split() for line in kept_table(summary).splitlines()[1:]]
+    printed = np.array([float(row[1]) for row in rows])
+    assert least_confidence(printed).tolist() == [*range(256)]
 
 
 @pytest.fixture

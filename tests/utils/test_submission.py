@@ -1,4 +1,4 @@
-"""The four sub-commands, from predicted masks to pictures and back to scores."""
+"""The sub-commands, from predicted masks to pictures and back to scores."""
 
 import json
 from pathlib import Path
@@ -175,11 +175,21 @@ def test_write__id_of_no_class_leaves_nothing(misuse, tmp_path, value):
     assert [path.name for path in tmp_path.iterdir()] == ['plain']
 
 
+def test_help__shows_the_size_as_it_is_given(capsys):
+    with pytest.raises(SystemExit):
+        main(['write', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'in pixels (default: 256 256)' in text
+    assert '--out CSV file to write' in text
+
+
 def test_write__misuse_is_one_line(misuse, pred, tmp_path):
     out = ('--out', tmp_path / 's.csv')
     misuse(main, 'holds no PNG mask', 'write', tmp_path / 'none', *out)
     misuse(main, 'invalid choice', 'write', pred, *out, '--resize', 'mean')
-    misuse(main, 'must be in 1-9999', 'write', pred, *out, '--size', 0, 4)
+    for wrong in (0, -1, 10_000, 'x'):
+        text = f'--size: is {wrong}, give 1 to 9999'
+        misuse(main, text, 'write', pred, *out, '--size', wrong, 4)
     misuse(main, 'ids are 8-bit', 'write', pred, *out, '--num-classes', 300)
     misuse(main, 'required', 'write', pred)
     misuse(main, 'required', *())

@@ -86,7 +86,55 @@ def test_read_lines__zip_of_several_or_none_is_told(tmp_path):
     assert len(list(read_lines(tmp_path / 'mac.zip', 100))) == 4
 
 
+def test_read_lines__a_damaged_zip_is_told_or_read(tmp_path):
+    write_zip(tmp_path / 'whole.zip', 'deep/a.csv')
+    whole = (tmp_path / 'whole.zip').read_bytes()
+    path = tmp_path / 'a.zip'
+    for place in range(4, len(whole)):
+        for value in (0, 8, 0xFF):
+            path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            try:
+                lines = list(read_lines(path, 100))
+            except InputError as error:
+                assert 'a.zip: cannot be' in str(error) or 'zip of 0' in str(error)
+            else:
+                assert lines == WHOLE
+
+
 def test_read_lines__missing_file_or_folder_is_told(tmp_path):
     for path in (tmp_path, tmp_path / 'none', tmp_path / 'none/none'):
         with pytest.raises(InputError, match='cannot be read'):
             list(read_lines(path, 100))
+
+
+@pytest.mark.parametrize('inner', PACKERS)
+@pytest.mark.parametrize('outer', PACKERS)
+def test_read_lines__packed_twice_is_told(tmp_path, outer, inner):
+    path = tmp_path / 'a.csv'
+    path.write_bytes(PACKERS[outer](PACKERS[inner](TEXT)))
+    with pytest.raises(InputError, match=r'a\.csv: is packed twice; unpack it'):
+        list(read_lines(path, 100))
+
+
+def test_read_lines__zip_in_a_zip_is_told(tmp_path):
+    write_zip(tmp_path / 'in.zip', 'a')
+    with zipfile.ZipFile(tmp_path / 'out.zip', 'w') as archive:
+        archive.write(tmp_path / 'in.zip')
+    with pytest.raises(InputError, match=r'out\.zip: is packed twice; unpack it'):
+        list(read_lines(tmp_path / 'out.zip', 100))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'\x28\xb5\x2f\xfd\x24', 'is packed as zstd; unpack it'),
+        (b"7z\xbc\xaf'\x1c\0\4", 'is packed as 7z; unpack it'),
+        (lzma.compress(TEXT, lzma.FORMAT_ALONE), 'is packed as lzma; unpack it'),
+        ('image_id'.encode('utf-16'), 'is UTF-16; save it as UTF-8'),
+        (b'PK\x05\x06' + bytes(18), 'is a zip of no file; pack the CSV'),
+    ],
+)
+def test_read_lines__what_is_not_unpacked_is_named(tmp_path, content, message):
+    (tmp_path / 'a').write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(read_lines(tmp_path / 'a', 100))

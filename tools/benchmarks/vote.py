@@ -7,7 +7,6 @@ peak of memory is that of a process of its own.
 """
 
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -39,6 +38,10 @@ COUNT = 819
 DRAWN = 16
 DIFFERENT = 'pixels that are not tied'
 SOFT = '--method', 'soft'
+PEAK = (
+    'import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); '
+    'print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)'
+)
 COMMAND = Path(__file__).resolve().parents[2] / 'utils/ensemble.py'
 
 
@@ -100,7 +103,7 @@ def label_voting(maps: np.ndarray) -> Callable[[], np.ndarray]:
     voting = sitk.LabelVotingImageFilter()
     voting.SetNumberOfThreads(1)
     voting.SetNumberOfWorkUnits(1)
-    return lambda: sitk.GetArrayViewFromImage(voting.Execute(images))
+    return lambda: sitk.GetArrayFromImage(voting.Execute(images))
 
 
 def one_hot(maps: np.ndarray) -> Callable[[], np.ndarray]:
@@ -181,12 +184,11 @@ def _repeat(drawn: Sequence[Path], folder: Path, count: int) -> list[Path]:
 
 def _peak(members: Sequence[Path], out: Path, *options: str) -> float:
     """Return the most memory that the command holds, in MB."""
-    command = [sys.executable, str(COMMAND), *map(str, members), '--out', str(out)]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return used.ru_maxrss / 1024
+    command = [sys.executable, COMMAND, *members, '--out', out, *options]
+    # From a small process: a new one begins with the peak of the one it is made by.
+    small = [sys.executable, '-c', PEAK, *command]
+    done = subprocess.run([*map(str, small)], check=True, stdout=subprocess.PIPE)
+    return int(done.stdout.split()[-1]) / 1024
 
 
 def _command(members: Sequence[Path], out: Path, *options: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """Fit thresholds on predictions of images that have true labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,37 @@ class Fitted:
         }
 
 
-def fit_on(
-    folder: Path,
-    predictions: Predictions,
-    root: Path,
-    precision: float,
-    workers: Workers,
-) -> Fitted:
-    """Fit the threshold of each class, for ``predictions`` to be labelled with.
+@dataclass(frozen=True)
+class Source:
+    """Predictions to fit thresholds on.
+
+    Attributes:
+        predictions: Of images that their model was not trained on.
+        masks: The true mask of each image that is fitted on.
+        related: Whether a checkpoint that is labelled with made these predictions too.
+    """
+
+    predictions: Predictions
+    masks: Mapping[str, Path]
+    related: bool
+
+    def fit(self, precision: float, workers: Workers) -> Fitted:
+        """Fit the threshold of each class.
+
+        Args:
+            precision: Share of the kept pixels that must be right, in [0, 1].
+
+        Raises:
+            InputError: A file is missing or damaged, or no pixel has a true label.
+        """
+        image_ids = [*self.masks]
+        counts = count_right(self.predictions, image_ids, self.masks, workers)
+        fit = fit_thresholds(counts, precision)
+        return Fitted(fit, self.predictions, image_ids, precision, self.related)
+
+
+def open_source(folder: Path, predictions: Predictions, root: Path) -> Source:
+    """Open what thresholds are fitted on, for ``predictions`` to be labelled with.
 
     Where the model is of a fold, the images that the fold leaves out measure what is
     trained next: they are not fitted on, if ``folder`` has others.
@@ -63,11 +86,10 @@ def fit_on(
     Args:
         folder: Predictions of images that their model was not trained on.
         root: The data root with the true masks.
-        precision: Share of the kept pixels that must be right, in [0, 1].
 
     Raises:
-        InputError: The model was trained on these images, classes differ, or a file is
-            missing or damaged.
+        InputError: The model was trained on these images, classes differ, or a mask is
+            missing.
     """
     source = open_predictions(folder)
     if source.classes != predictions.classes:
@@ -78,12 +100,9 @@ def fit_on(
         )
     check_family_unseen(source)
     image_ids = _not_left_out(source, predictions, root)
-    parts = named_parts(source.origin)
-    masks = find_masks(root, image_ids, parts)
-    counts = count_right(source, image_ids, masks, workers)
+    masks = find_masks(root, image_ids, named_parts(source.origin))
     related = not {*checkpoints_of(source)}.isdisjoint(checkpoints_of(predictions))
-    fit = fit_thresholds(counts, precision)
-    return Fitted(fit, source, image_ids, precision, related)
+    return Source(source, masks, related)
 
 
 def _not_left_out(

@@ -27,7 +27,7 @@ def _open(entry: Any) -> Predictions | None:
     folder = Path(str(entry.get('folder', '')))
     try:
         member = open_predictions(folder)
-    except InputError:
+    except (InputError, OSError):
         return None
     same = sha256_of(folder / MARKER) == entry.get('predictions_sha256')
     return member if same else None

@@ -1,5 +1,6 @@
 """What a person is told of pseudo labels, as text."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,14 +52,25 @@ def left_out(summary: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each reason why images were left out."""
     if count := len(summary['dropped']):
         least = summary['min_kept']
-        why = f'less than {least:.1%} trusted' if least else 'out a trusted pixel'
-        yield f'{count} with{" " if least else ""}{why} were left out'
+        why = (
+            f'with less than {least:.1%} trusted'
+            if least
+            else 'without a trusted pixel'
+        )
+        yield f'left out: {count} {why}'
     if count := len(summary['labelled']):
-        yield f'{count} that a labelled part holds too were left out'
+        yield f'left out: {count} that a labelled part holds too'
 
 
 def _limit(value: float | None) -> str:
-    return 'none' if value is None or value > 1 else f'{value:.3f}'
+    """Return a threshold, rounded down: given as it is printed, it keeps the same.
+
+    >>> _limit(230 / 255), _limit(0.57), _limit(None)
+    ('0.901', '0.570', 'none')
+    """
+    if value is None or value > 1:
+        return 'none'
+    return f'{math.floor(1000 * value + 1e-9) / 1000:.3f}'
 
 
 def _share(value: float | None) -> str:

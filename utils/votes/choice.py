@@ -97,6 +97,8 @@ def choose(
     if ties is None and method != 'soft':
         known = find_metrics(voters, metrics) is not None
         ties = 'accuracy' if known else 'order'
+    if metrics and ties not in KEYS and not (weights and weights[0] in KEYS):
+        raise InputError('--metrics', 'nothing goes by it', 'leave it out')
     choice = Choice(
         method,
         _weights(voters, weights, metrics),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmsegmentation.command import InputError, Parser
-from mmsegmentation.files import refuse_existing
+from mmsegmentation.files import refuse_existing, whole_file
 from mmsegmentation.parts import check_unseen, find_masks, named_parts
 from utils.parallel import Workers, add_worker_options
 from utils.votes.members import Voters, check_folders, open_voters
@@ -48,33 +48,33 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     refuse_existing(args.out, args.overwrite)
-    if args.out.is_dir():
-        raise InputError(args.out, 'is a folder', 'name a file')
     check_folders(args.preds, args.out)
     voters = open_voters(args.preds, args.classes)
     for member, origin in zip(voters.members, voters.origins, strict=True):
         check_unseen(member.folder, origin)
-    fold_of = draw_folds(len(voters.image_ids), args.folds, args.seed)
+    check_folds(len(voters.image_ids), args.folds, args.seed)
     parts = named_parts(voters.origins[0], args.split)
     masks = find_masks(args.data_root, voters.image_ids, parts)
     from utils.votes.honest import judge, judge_table
     from utils.votes.nested import fit_nested
     from utils.votes.rule_file import write_rule
 
-    table = count_images(voters, masks, fold_of, Workers.of(args))
-    nested = fit_nested(table)
-    names = [str(member.folder) for member in voters.members]
-    judged = judge(table, nested, names, voters.classes)
+    # A place that cannot be written to shows before the work, not after it.
+    with whole_file(args.out, overwrite=args.overwrite) as beside:
+        table = count_images(voters, masks, args.folds, args.seed, Workers.of(args))
+        nested = fit_nested(table)
+        names = [str(member.folder) for member in voters.members]
+        judged = judge(table, nested, names, voters.classes)
+        drawn = {'folds': args.folds, 'seed': args.seed}
+        scores, fit = {**judged.scores, **drawn}, judged.fit
+        write_rule(beside, voters, fit.chosen, fit.choice, scores)
     print(judge_table(judged, nested, names))
-    drawn = {'folds': args.folds, 'seed': args.seed}
-    fit = judged.fit
-    write_rule(args.out, voters, fit.chosen, fit.choice, {**judged.scores, **drawn})
     print(f'written to {args.out}')
     return 0
 
 
-def draw_folds(images: int, folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each image, in turn over a shuffled list, (images,) int64.
+def check_folds(images: int, folds: int, seed: int) -> None:
+    """Refuse folds that cannot be drawn.
 
     Raises:
         InputError: There are too few folds or images.
@@ -85,24 +85,37 @@ def draw_folds(images: int, folds: int, seed: int) -> np.ndarray:
         raise InputError('--folds', f'is {folds}', 'give 3 or more')
     if images < folds:
         raise InputError(
-            f'--folds {folds}', f'there are {images} images', 'predict more images'
+            f'--folds {folds}',
+            f'there are {images} labelled images',
+            'give fewer, or predict more images',
         )
+
+
+def draw_folds(images: int, folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each image, in turn over a shuffled list, (images,) int64."""
     fold_of = np.empty(images, np.int64)
     fold_of[np.random.default_rng(seed).permutation(images)] = np.arange(images) % folds
     return fold_of
 
 
 def count_images(
-    voters: Voters, masks: Mapping[str, Path], fold_of: np.ndarray, workers: Workers
+    voters: Voters,
+    masks: Mapping[str, Path],
+    folds: int,
+    seed: int,
+    workers: Workers,
 ) -> 'Table':
-    """Return what is known of all images.
+    """Return what is known of all images, and their folds.
+
+    An image without a labelled pixel is in no fold: a fold of such images would be
+    fitted on, or scored by, nothing.
 
     Args:
         masks: The true mask of each image, by image id.
-        fold_of: The fold of each image, (images,).
 
     Raises:
-        InputError: A file is missing or damaged, sizes differ, or no pixel is labelled.
+        InputError: A file is missing or damaged, sizes differ, or fewer images than
+            folds have a labelled pixel.
     """
     from utils.votes.joint import Counter
     from utils.votes.search import plan_candidates
@@ -114,9 +127,11 @@ def count_images(
     candidates = tuple(plan_candidates(len(voters.members), size, kinds))
     counter = Counter(voters.members, candidates)
     tasks = [(image_id, masks[image_id].resolve()) for image_id in voters.image_ids]
-    counted = list(workers.map(counter.count, tasks, 'count'))
-    if not any(len(one.rows) for one in counted):
+    found = workers.map(counter.count, tasks, 'count')
+    counted = [one for one in found if len(one.rows)]
+    if not counted:
         raise InputError(
             masks[voters.image_ids[0]].parent, 'no pixel is labelled', 'label some'
         )
-    return join(counted, fold_of, candidates, size)
+    check_folds(len(counted), folds, seed)
+    return join(counted, draw_folds(len(counted), folds, seed), candidates, size)

@@ -43,20 +43,18 @@ def judge(
         table.confusions_of(folds, [i], Choice('hard', ones))
         for i in range(table.members)
     ]
-    labelled = members[0].any(axis=(1, 2))
-    members = [counts[labelled] for counts in members]
-    vote = nested.confusions[labelled]
+    vote = nested.confusions
     best = int(np.argmax([mean_iou(counts.sum(0)) for counts in members]))
     gain = compare(
         np.stack([statistics(counts) for counts in members[best]]),
         np.stack([statistics(counts) for counts in vote]),
-        draw_images(int(labelled.sum())),
+        draw_images(len(vote)),
         classes,
     )['mIoU']
     better = gain['difference'] > 0 and nested.fit.kind != 'single'
     alone = Fit('single', (best,), Choice('hard', ones))
     scores = {
-        'images': int(labelled.sum()),
+        'images': len(vote),
         'members': {
             name: _score(counts) for name, counts in zip(names, members, strict=True)
         },

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,17 +60,42 @@ def read_measured(
 def _read_one(path: Path, classes: Sequence[str], name: str) -> np.ndarray:
     content, title = read_json(path), TITLES[name]
     try:
-        names = [str(n) for n in content['classes']]
-        values = content[KEYS[name]]
-        found = np.array([np.nan if v is None else float(v) for v in values])
-    except (KeyError, TypeError, ValueError) as error:
+        names, values = content['classes'], content[KEYS[name]]
+    except (KeyError, TypeError):
         raise InputError(
-            path, f'has no {title} by class ({error!r})', 'score the model again'
+            path, f'has no {title} by class', 'score the model again'
         ) from None
-    if names != list(classes) or len(found) != len(names):
+    if names != list(classes):
         raise InputError(
             path, 'its classes are not those of the predictions', 'name another file'
         )
-    if (found < 0).any() or (found > 1).any():
-        raise InputError(path, f'has an {title} outside [0, 1]', 'score it again')
-    return found
+    try:
+        return read_numbers(values, len(names), 1, title, null=True)
+    except ValueError as error:
+        raise InputError(path, str(error), 'score the model again') from None
+
+
+def read_numbers(
+    values: Any, count: int, most: int, title: str, *, null: bool = False
+) -> np.ndarray:
+    """Return numbers by class as JSON has them, (count,) float64.
+
+    Args:
+        most: None is larger, nor below 0.
+        title: What they are.
+        null: One may be unknown: null, or NaN as other programs write it, becomes nan.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError(f'its {title} is no list of {count} numbers')
+    found = [np.nan if null and (v is None or v != v) else v for v in values]
+    for value in found:
+        # Of whole numbers, JSON knows such that no float holds; and true is no number.
+        number = type(value) in (int, float)
+        if not number or not ((value != value and null) or 0 <= value <= most):
+            raise ValueError(
+                f'its {title} holds {value!r:.20}, no number of 0 to {most}'
+            )
+    return np.array(found, np.float64)

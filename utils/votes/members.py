@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsegmentation.classes import CLASSES
+from mmsegmentation.classes import CLASSES, IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import mask_name
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
@@ -146,6 +146,9 @@ def open_voters(
     first = next(filter(None, opened), None)
     names = _class_names(classes, first)
     source = classes or (first.folder if first else None)
+    if not 1 <= len(names) <= IGNORE_INDEX:
+        what = f'names {len(names)} classes, a vote has 1 to {IGNORE_INDEX}'
+        raise InputError(source, what, f'{IGNORE_INDEX} stands for no class')
     members, images = [], []
     for folder, predictions in zip(folders, opened, strict=True):
         if predictions is None:

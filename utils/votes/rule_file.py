@@ -13,8 +13,9 @@ import numpy as np
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json, write_json
 from utils.votes.choice import METHODS, Choice, rows_of
+from utils.votes.measured import read_numbers
 from utils.votes.members import Voters
-from utils.voting import MEASURED, TIES
+from utils.voting import MEASURED, MOST, TIES
 
 KIND = 'vote'
 
@@ -97,12 +98,15 @@ def apply_rule(
         choice = _read_choice(content)
         wanted = [_read_name(entry) for entry in content['members']]
         others = [_read_name(entry) for entry in content.get('left_out', [])]
-        classes = [str(name) for name in content['classes']]
+        names = [name for name, _ in (*wanted, *others)]
+        if len({*names}) != len(names):
+            raise ValueError('a member comes twice')
     except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f'nothing called {error}' if isinstance(error, KeyError) else str(error)
         raise InputError(
-            path, f'is no fitted vote ({error!r})', 'make it with ensemble.py fit'
+            path, f'is no fitted vote ({what})', 'make it with ensemble.py fit'
         ) from None
-    if classes != list(voters.classes):
+    if content['classes'] != list(voters.classes):
         raise InputError(
             path, 'its classes are not those of the predictions', 'fit it again'
         )
@@ -111,27 +115,34 @@ def apply_rule(
 
 
 def _read_choice(content: Mapping[str, Any]) -> Choice:
-    method, ties = content['method'], content['ties']
+    method, ties, classes = content['method'], content['ties'], content['classes']
     if content['kind'] != KIND or method not in METHODS or ties not in TIES:
         raise ValueError(f'of kind {content["kind"]}, method {method}, ties {ties}')
-    count = len(content['classes'])
-    rows = []
-    for entry in content['members']:
-        row = entry.get('weights', [entry.get('weight')] * count)
-        rows.append([float(weight) for weight in row])
+    count, members = len(classes), content['members']
+    weights = [
+        read_numbers(entry['weights'], count, MOST, 'weights')
+        if 'weights' in entry
+        else read_numbers([entry['weight']], 1, MOST, 'weight').repeat(count)
+        for entry in members
+    ]
+    if not weights:
+        raise ValueError('it has no member')
     values = None
     if ties in MEASURED:
-        table = [entry[ties] for entry in content['members']]
-        values = np.array([[np.nan if v is None else v for v in r] for r in table])
-    choice = Choice(method, np.array(rows), ties, values)
-    if choice.weights.shape != (len(rows), count):
-        raise ValueError(f'weights are not of {count} classes')
+        rows = [
+            read_numbers(entry[ties], count, 1, ties, null=True) for entry in members
+        ]
+        values = np.stack(rows)
+    choice = Choice(method, np.stack(weights), ties, values)
     _ = choice.rule
     return choice
 
 
 def _read_name(entry: Mapping[str, Any]) -> tuple[str, set[str]]:
-    return str(entry['name']), {str(sha) for sha in entry.get('checkpoints', [])}
+    name, checkpoints = entry['name'], entry.get('checkpoints', [])
+    if not isinstance(checkpoints, list):
+        raise TypeError(f'checkpoints of {name} are no list')
+    return str(name), {str(sha) for sha in checkpoints}
 
 
 def _match(
@@ -166,10 +177,19 @@ def _match_checkpoints(
     others: Sequence[tuple[str, set[str]]],
 ) -> list[int]:
     places: dict[str, int] = {}
+    everyone = *wanted, *others
     for i, (folder, sha) in enumerate(zip(folders, found, strict=True)):
-        owners = [name for name, known in (*wanted, *others) if sha <= known]
+        owners = [name for name, known in everyone if sha == known]
+        owners = owners or [name for name, known in everyone if sha < known]
         if not owners:
             raise _other(folder, str(path))
+        if len(owners) > 1:
+            # One model, predicted in two ways.
+            raise InputError(
+                folder,
+                f'may be {" or ".join(owners)} of {path}: both have its checkpoint',
+                f'name the {len(wanted)} members in its order, and pass --by-order',
+            )
         first = places.setdefault(owners[0], i)
         if first != i:
             raise InputError(
