@@ -1,6 +1,5 @@
 """Which checkpoint a run goes on from, and whether it can."""
 
-from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +85,3 @@ def keep_seed(cfg: 'Config', content: dict[str, Any]) -> None:
     seed = content['meta'].get('seed')
     if seed is not None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
-
-
-def how_to_go_on(args: Namespace, work_dir: str) -> str:
-    """Return the command that goes on with a run that was stopped."""
-    return f'python tools/train.py {args.config} --work-dir {work_dir} --resume'

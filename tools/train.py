@@ -13,7 +13,7 @@ from mmsegmentation.fold_origin import check_resumed, check_start
 from mmsegmentation.folds import Fold
 from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
-from mmsegmentation.resume import check_state, find_start, how_to_go_on, keep_seed
+from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
     blame,
     build_runner,
@@ -118,8 +118,9 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
         runner.train()
     except Stopped as stopped:
         if is_main_process():
-            way = how_to_go_on(args, cfg.work_dir)
-            print(f'stopped after step {stopped.step}; go on: {way}', file=sys.stderr)
+            # What it was started with is asked for again: a shell has it at hand.
+            way = 'go on with the same command and --resume'
+            print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
         raise
     except Exception as error:
         if replace.begun:

@@ -21,9 +21,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from endings import difference, ending
-
 from mmsegmentation.command import Parser, run_command
+
+if __name__ == '__main__':
+    from endings import difference, ending
+else:  # pytest looks for examples in docstrings, from the folder above
+    from tests.tools.endings import difference, ending
 
 HOME = Path(__file__).resolve().parents[2]
 MODELS = {

@@ -83,8 +83,8 @@ def test_signal__saves_and_says_how_to_go_on(
     code, _, err = run(train.main, *arguments)
     assert signal.getsignal(number) is before
     assert code == 128 + number
-    way = f'python tools/train.py {trained[0]} --work-dir {tmp_path / "w"} --resume'
-    assert err.endswith(f'stopped after step {step}; go on: {way}\n')
+    way = 'go on with the same command and --resume'
+    assert err.endswith(f'stopped after step {step}; {way}\n')
     assert (tmp_path / 'w/last_checkpoint').read_text().endswith(f'iter_{step}.pth')
     assert run(train.main, *arguments, '--resume')[0] == 0
     assert difference(ending(trained[1]), ending(tmp_path / 'w')) is None
