@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.blame import blame, split_option
 from mmsegmentation.command import InputError
+from mmsegmentation.sealed import damage_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -253,8 +254,6 @@ def _local_file(address: str) -> str:
 def check_checkpoint(path: str) -> dict:
     """Return a checkpoint's content, read as data only: no code in it is run.
 
-    From then on MMEngine reads checkpoints the same way.
-
     Raises:
         InputError: The file is missing, damaged, or holds more than data.
     """
@@ -264,11 +263,15 @@ def check_checkpoint(path: str) -> dict:
         # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
         if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
             raise InputError(path, 'not a readable checkpoint', 'copy it again')
-    import torch
-
-    _allow_numbers()
+    damage = damage_of(Path(path))
+    if damage:
+        raise InputError(
+            path,
+            f'not a readable checkpoint ({damage})',
+            'copy it again, or name the one before',
+        )
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        content = read_data(path)
     except pickle.UnpicklingError:
         raise InputError(
             path,
@@ -282,6 +285,18 @@ def check_checkpoint(path: str) -> dict:
     if not isinstance(content, dict):
         raise InputError(path, 'holds no state_dict', 'name a checkpoint')
     return content
+
+
+def read_data(path: str, map_location: Any = 'cpu') -> Any:
+    """Read a checkpoint with PyTorch's reader of data, which runs nothing.
+
+    Raises:
+        pickle.UnpicklingError: It holds more.
+    """
+    import torch
+
+    _allow_numbers()
+    return torch.load(path, map_location=map_location, weights_only=True)
 
 
 def _allow_numbers() -> None:

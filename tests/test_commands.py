@@ -18,6 +18,7 @@ KNOWN = {
     'tools/benchmark.py',
     'tools/convert_checkpoint.py',
     'tools/demo.py',
+    'tools/export.py',
     'tools/self_train.py',
     'tools/test.py',
     'tools/train.py',

@@ -1,5 +1,6 @@
 """Train a model from a config file."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmsegmentation.fold_origin import check_resumed, check_start
 from mmsegmentation.folds import Fold
 from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
+from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
     blame,
     build_runner,
@@ -23,6 +25,7 @@ from mmsegmentation.runtime import (
     silence,
     start_from_scratch,
 )
+from mmsegmentation.sealed import remove_leftovers
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -85,8 +88,11 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     from mmengine.dist import is_main_process
 
     from mmsegmentation.engine import DataOnlyHook, OriginHook, ReplaceHook
+    from mmsegmentation.engine.run_state import cut_logs
+    from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
     work_dir = Path(cfg.work_dir)
+    anew = args.resume == 'auto' and _find_resumed(work_dir, args)
     earlier = _earlier_results(work_dir, args)
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
@@ -96,20 +102,33 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     runner.register_hook(OriginHook(fold.record if fold else None, pseudo))
     replace = ReplaceHook(earlier)
     runner.register_hook(replace)
+    stop = StopHook()
+    runner.register_hook(stop)
     if args.resume:
         load_weights(runner.model, content, cfg.load_from)
     elif cfg.get('load_from'):
         check_weights(runner.model, content, cfg.load_from, new_classes=True)
     del content  # of the size of the model and its optimiser
     if is_main_process():
+        remove_leftovers(work_dir)
+        if anew:
+            cut_logs(runner, {})
         _say_start(cfg, runner.log_dir)
     try:
         runner.train()
+    except Stopped as stopped:
+        if is_main_process():
+            # What it was started with is asked for again: a shell has it at hand.
+            way = 'go on with the same command and --resume'
+            print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
+        raise
     except Exception as error:
         if replace.begun:
             raise
         # What MMEngine builds last: schedulers, first weights, what hooks make.
         raise blame(error, cfg, args.cfg_options, 'does not start') from error
+    finally:
+        stop.restore()
     if is_main_process():
         _say_result(work_dir)
 
@@ -118,6 +137,18 @@ def _default_work_dir(cfg: 'Config') -> str:
     fold = cfg.get('fold')
     name = Path(cfg.filename).stem + ('' if fold is None else f'_fold{fold}')
     return str(Path('work_dirs') / name)
+
+
+def _find_resumed(work_dir: Path, args: Namespace) -> bool:
+    """Put into ``args`` what to go on from; tell whether there is nothing yet."""
+    from mmengine.dist import is_main_process
+
+    path, lines = find_start(work_dir)
+    args.resume = path and str(path)
+    if is_main_process():
+        for line in lines:
+            print(line, file=sys.stderr)
+    return not path
 
 
 def _earlier_results(work_dir: Path, args: Namespace) -> list[Path]:
@@ -172,11 +203,10 @@ def _choose_start(
         start_from_scratch(cfg)
     if args.resume:
         path = args.resume
-        if path == 'auto':
-            path = _last_checkpoint(Path(cfg.work_dir))
         content = check_checkpoint(path)
-        _check_state(cfg, content, path)
+        check_state(cfg, content, path)
         check_resumed(content, path, fold)
+        keep_seed(cfg, content)
         start_from_scratch(cfg)
         cfg.resume, cfg.load_from = True, path
         return content
@@ -192,31 +222,6 @@ def _choose_start(
         content = check_checkpoint(path)
         check_start(content, path, fold)
     return content
-
-
-def _check_state(cfg: 'Config', content: dict[str, Any], path: str) -> None:
-    needs = {'optimizer', 'message_hub', 'meta'}
-    if cfg.get('param_scheduler'):
-        needs.add('param_schedulers')
-    lacking = sorted(needs - content.keys())
-    meta = content.get('meta')
-    if lacking or not (isinstance(meta, dict) and {'epoch', 'iter'} <= meta.keys()):
-        raise InputError(
-            path,
-            f'no run can go on from it, it has no {", ".join(lacking) or "count"}',
-            f'start a new one from it: --cfg-options load_from={path}',
-        )
-
-
-def _last_checkpoint(work_dir: Path) -> str:
-    try:
-        # The folder may have been moved since the path in it was written.
-        name = Path((work_dir / 'last_checkpoint').read_text().strip()).name
-    except OSError:
-        raise InputError(
-            work_dir, 'holds no run to resume', 'leave out --resume'
-        ) from None
-    return str(work_dir / name)
 
 
 def _say_result(work_dir: Path) -> None:

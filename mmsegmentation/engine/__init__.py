@@ -2,13 +2,16 @@ from mmsegmentation.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
 from mmsegmentation.engine.compile_hook import CompileHook
 from mmsegmentation.engine.data_only_hook import DataOnlyHook
+from mmsegmentation.engine.exact_epoch_loop import ExactEpochLoop
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.origin_hook import OriginHook
 from mmsegmentation.engine.quiet_runner import QuietRunner
 from mmsegmentation.engine.replace_hook import ReplaceHook
+from mmsegmentation.engine.resume_hook import ResumeHook
 from mmsegmentation.engine.screen_hook import ScreenHook
 from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
 from mmsegmentation.engine.seeded_sampler import SeededSampler
+from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
     'BestMetricsHook',
@@ -16,10 +19,13 @@ __all__ = [
     'ChannelsLastHook',
     'CompileHook',
     'DataOnlyHook',
+    'ExactEpochLoop',
     'OriginHook',
     'QuietRunner',
     'ReplaceHook',
+    'ResumeHook',
     'ScreenHook',
     'SeededInfiniteSampler',
     'SeededSampler',
+    'WholeCheckpointHook',
 ]

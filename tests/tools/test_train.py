@@ -391,10 +391,12 @@ def test_checkpoint__missing_or_damaged_is_named(
     new = (config, '--work-dir', tmp_path / 'w')
     misuse(train.main, 'holds no run to resume', *new, '--resume')
     misuse(train.main, 'none.pth: no such checkpoint', *new, '--resume', 'none.pth')
-    last = work_dir / 'iter_4.pth'
-    last.write_bytes(last.read_bytes()[:1000])
-    misuse(
-        train.main,
-        r'iter_4\.pth: not a readable checkpoint',
-        *(config, '--work-dir', work_dir, '--resume'),
+    for path in work_dir.glob('iter_*.pth'):
+        path.write_bytes(path.read_bytes()[:1000])
+    again = (config, '--work-dir', work_dir, '--resume')
+    message = (
+        r'iter_4\.pth: not a readable checkpoint \(it is cut off\): and no earlier'
     )
+    misuse(train.main, message, *again)
+    message = r'iter_4\.pth: not a readable checkpoint \(it is cut off\); copy it'
+    misuse(train.main, message, *again, work_dir / 'iter_4.pth')

@@ -73,26 +73,25 @@ def train(tmp_path: Path) -> Callable[..., Runner]:
             'save_best': 'mIoU',
             'rule': 'greater',
         }
-        runner = runner_type(
-            Scripted(rights, losses),
-            work_dir=str(tmp_path / 'run'),
-            train_dataloader=DataLoader(Images(per_epoch)),
-            val_dataloader=DataLoader(Images(1)),
-            train_cfg=loop,
-            val_cfg={},
-            val_evaluator={'type': 'ExactIoUMetric'},
-            optim_wrapper={
+        given = {
+            'work_dir': str(tmp_path / 'run'),
+            'train_dataloader': DataLoader(Images(per_epoch)),
+            'val_dataloader': DataLoader(Images(1)),
+            'train_cfg': loop,
+            'val_cfg': {},
+            'val_evaluator': {'type': 'ExactIoUMetric'},
+            'optim_wrapper': {
                 'optimizer': {'type': 'SGD', 'lr': 0.01},
                 'paramwise_cfg': {'custom_keys': {'body': {'lr_mult': 0.1}}},
             },
-            default_hooks={'checkpoint': checkpoint or saves},
-            custom_hooks=list(hooks),
-            log_level='ERROR',
-            default_scope='mmseg',
-            experiment_name=f'{tmp_path.name}{len(list(tmp_path.rglob("*.log")))}',
-            randomness={'seed': 0},
-            **more,
-        )
+            'default_hooks': {'checkpoint': checkpoint or saves},
+            'custom_hooks': list(hooks),
+            'log_level': 'ERROR',
+            'default_scope': 'mmseg',
+            'experiment_name': f'{tmp_path.name}{len(list(tmp_path.rglob("*.log")))}',
+            'randomness': {'seed': 0},
+        }
+        runner = runner_type(Scripted(rights, losses), **{**given, **more})
         runner.train()
         return runner
 

@@ -1,8 +1,11 @@
 """The screen belongs to the run: no library speaks on it."""
 
 import sys
+from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
+import torch
 
 from mmsegmentation.engine import QuietRunner
 
@@ -24,3 +27,21 @@ def test_runner__gives_the_screen_back_after_a_load_that_fails(train, tmp_path, 
     with pytest.raises(FileNotFoundError, match=r'none\.pth'):
         train([], [1], runner_type=QuietRunner, **start)
     assert sys.stdout is before
+
+
+class Smuggler:
+    """Makes a file when it is unpickled by a reader that trusts its file."""
+
+    def __init__(self, witness):
+        self.witness = witness
+
+    def __reduce__(self):
+        return Path.touch, (self.witness,)
+
+
+def test_runner__reads_no_more_than_data(train, tmp_path):
+    path, witness = tmp_path / 'smuggled.pth', tmp_path / 'witness'
+    torch.save({'state_dict': {}, 'meta': Smuggler(witness)}, path)
+    with pytest.raises(UnpicklingError):
+        train([], [1], runner_type=QuietRunner, load_from=str(path))
+    assert not witness.exists()

@@ -1,8 +1,11 @@
 """Which pass an index comes in, by MMEngine's loops and hooks."""
 
+import time
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import DistSamplerSeedHook
 from mmengine.runner import loops
 from torch.utils.data import DataLoader
@@ -85,3 +88,33 @@ def test_infinite__resumed_run_goes_on_in_its_pass():
     draws = iter(resumed)
     given = [next(draws) for _ in range(5)]
     assert [(d, d.turn) for d in given] == [(d, d.turn) for d in wanted]
+
+
+def test_infinite__order_and_passes_are_those_of_mmengine():
+    ours, theirs = (
+        kind(range(COUNT), seed=3) for kind in (SeededInfiniteSampler, InfiniteSampler)
+    )
+    draws, indices = iter(ours), iter(theirs)
+    assert [next(draws) for _ in range(23)] == [next(indices) for _ in range(23)]
+
+
+@pytest.mark.parametrize('world_size', [1, 3])
+@pytest.mark.parametrize('shuffle', [False, True])
+def test_infinite__any_place_is_reached_at_once_by_every_process(world_size, shuffle):
+    for rank in range(world_size):
+        for skipped in (0, 1, 4, 5, 12):
+            whole, late = (SeededInfiniteSampler(range(7), shuffle, 3) for _ in '12')
+            for sampler in (whole, late):
+                sampler.rank, sampler.world_size = rank, world_size
+                sampler.indices = sampler._indices_of_rank()
+            late.skip(skipped)
+            wanted = [(d, d.turn) for d in islice(whole, skipped, skipped + 20)]
+            assert [(d, d.turn) for d in islice(late, 20)] == wanted
+
+
+def test_infinite__ten_thousand_steps_are_skipped_within_a_second():
+    sampler = SeededInfiniteSampler(range(2617), seed=3)
+    begun = time.monotonic()
+    sampler.skip(10_000 * 8)
+    next(iter(sampler))
+    assert time.monotonic() - begun < 1

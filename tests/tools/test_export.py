@@ -1,0 +1,52 @@
+"""Weights as safetensors: the same numbers, and they say where they come from."""
+
+import json
+
+import torch
+from safetensors import safe_open
+
+from mmsegmentation.classes import CLASSES
+from mmsegmentation.files import sha256_of
+from mmsegmentation.runtime import check_checkpoint
+from tools import convert_checkpoint, export
+
+
+def test_export__has_the_weights_bit_for_bit(trained, run, tmp_path):
+    source = trained[1] / 'iter_4.pth'
+    out = tmp_path / 'out.safetensors'
+    code, said, _ = run(export.main, source, '--out', out)
+    weights = check_checkpoint(str(source))['state_dict']
+    assert (code, said) == (0, f'written: {out}, {len(weights)} weights\n')
+    with safe_open(out, 'pt') as file:
+        assert set(file.keys()) == set(weights)
+        for name, value in weights.items():
+            found = file.get_tensor(name)
+            assert found.dtype == value.dtype
+            assert torch.equal(found, value)
+        told = file.metadata()
+    assert json.loads(told['classes']) == list(CLASSES)
+    assert told['source_sha256'] == sha256_of(source)
+    assert (told['source'], told['iter']) == ('iter_4.pth', '4')
+
+
+def test_export__comes_back_as_a_checkpoint(trained, run, tmp_path):
+    out, back = tmp_path / 'out.safetensors', tmp_path / 'back.pth'
+    assert run(export.main, trained[1] / 'iter_4.pth', '--out', out)[0] == 0
+    arguments = (out, '--config', trained[0], '--out', back)
+    assert run(convert_checkpoint.main, *arguments)[0] == 0
+    weights = check_checkpoint(str(trained[1] / 'iter_4.pth'))['state_dict']
+    found = check_checkpoint(str(back))['state_dict']
+    assert all(torch.equal(found[name], value) for name, value in weights.items())
+
+
+def test_export__misuse_is_one_line(trained, misuse, tmp_path):
+    source = trained[1] / 'iter_4.pth'
+    wrong = ('--out', tmp_path / 'out.onnx')
+    misuse(export.main, r'out\.onnx: names no known format', source, *wrong)
+    (tmp_path / 'o.safetensors').write_text('mine')
+    there = ('--out', tmp_path / 'o.safetensors')
+    misuse(export.main, r'exists; pass --overwrite', source, *there)
+    torch.save({'state_dict': {'a': 1}}, tmp_path / 'odd.pth')
+    odd = (tmp_path / 'odd.pth', '--out', tmp_path / 'p.safetensors')
+    misuse(export.main, r'a: is no weight', *odd)
+    assert (tmp_path / 'o.safetensors').read_text() == 'mine'
