@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmsegmentation.files import write_mask
@@ -91,10 +92,17 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]
 
 @pytest.fixture(autouse=True)
 def undisturbed() -> Iterator[None]:
-    """Give back what MMEngine sets for the whole process."""
-    threads = cv2.getNumThreads()
+    """Give back what MMEngine and the benchmark set for the whole process.
+
+    Sums by other threads are taken in another order: no two trainings would be alike.
+    """
+    of_cv2, of_torch = cv2.getNumThreads(), torch.get_num_threads()
+    environment = dict(os.environ)
     yield
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(of_cv2)
+    torch.set_num_threads(of_torch)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def _train_once(
