@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import mask_name
+from mmsegmentation.files import mask_name, read_mask
 from mmsegmentation.folds import ROLES
 
 # What utils/pseudo_label.py writes: labels that a model made, which are no truth, of
@@ -160,6 +163,23 @@ def mask_of(place: Place, image_id: str) -> Path:
             'check --data-root and the part',
         )
     return place.mask
+
+
+def read_truth(path: Path, num_classes: int) -> np.ndarray:
+    """Return the true class ids of an image, (H, W) uint8, 255 where there is none.
+
+    Raises:
+        InputError: It is missing or damaged, or has an id outside the class table.
+    """
+    truth = read_mask(path)
+    outside = truth[(truth >= num_classes) & (truth != IGNORE_INDEX)]
+    if outside.size:
+        raise InputError(
+            path,
+            f'holds class id {outside.max()}, but there are only {num_classes} classes',
+            'check --data-root',
+        )
+    return truth
 
 
 def check_unseen(folder: Path, origin: Mapping[str, Any]) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import mask_name, read_mask
+from mmsegmentation.files import mask_name
+from mmsegmentation.parts import read_truth
 from mmsegmentation.predictions import Predictions
 from utils.coco import Findings, read_part
 from utils.noise.objects import Evidence, Outlines, weigh
@@ -48,7 +48,8 @@ def weigh_image(
     Raises:
         InputError: A file is missing or damaged, or they do not fit together.
     """
-    label_map = read_mask(path)
+    count = len(predictions.classes)
+    label_map = read_truth(path, count)
     predicted = predictions.mask(image_id)
     confidence = predictions.confidence(image_id)
     if not label_map.shape == predicted.shape == confidence.shape:
@@ -57,14 +58,6 @@ def weigh_image(
             f'label {label_map.shape}, prediction {predicted.shape} and confidence '
             f'{confidence.shape} differ in size',
             'predict it again',
-        )
-    count = len(predictions.classes)
-    outside = label_map[(label_map >= count) & (label_map != IGNORE_INDEX)]
-    if outside.size:
-        raise InputError(
-            path,
-            f'holds class id {outside.max()}, but there are only {count} classes',
-            'check --data-root',
         )
     probs = predictions.probs(image_id)
     return weigh(image_id, label_map, predicted, confidence, count, outlines, probs)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmsegmentation.classes import ALIASES, IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_mask
+from mmsegmentation.parts import read_truth
 from mmsegmentation.predictions import Predictions
 from utils.parallel import Workers
 
@@ -154,7 +154,8 @@ def count_right(
 
 
 def _count_image(predictions: Predictions, image_id: str, path: Path) -> np.ndarray:
-    truth, label_map = read_mask(path), predictions.mask(image_id)
+    count = len(predictions.classes)
+    truth, label_map = read_truth(path, count), predictions.mask(image_id)
     confidence = predictions.confidence(image_id)
     if not truth.shape == label_map.shape == confidence.shape:
         raise InputError(
@@ -162,14 +163,6 @@ def _count_image(predictions: Predictions, image_id: str, path: Path) -> np.ndar
             f'label {truth.shape}, prediction {label_map.shape} and confidence '
             f'{confidence.shape} differ in size',
             'predict it again',
-        )
-    count = len(predictions.classes)
-    outside = truth[(truth >= count) & (truth != IGNORE_INDEX)]
-    if outside.size:
-        raise InputError(
-            path,
-            f'holds class id {outside.max()}, but there are only {count} classes',
-            'check --data-root',
         )
     codes = label_map.astype(np.int64) << 9 | confidence.astype(np.int64) << 1
     codes |= truth == label_map

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_mask
+from mmsegmentation.parts import read_truth
 from mmsegmentation.scores import confusion_matrix
 from utils.votes.ballot import Inputs, decide, read_inputs
 from utils.votes.choice import Choice
@@ -76,9 +76,10 @@ class Counter:
             confidence='confidence' in needs,
             probs='probs' in needs,
         )
-        truth = _read_truth(path, inputs, len(self.members[0].classes))
-        rows, pixels = joint_counts(truth, inputs.label_maps)
         size = len(self.members[0].classes)
+        truth = read_truth(path, size)
+        _check_sizes(path, truth, inputs)
+        rows, pixels = joint_counts(truth, inputs.label_maps)
         confusions = [
             confusion_matrix(truth, self._vote(one, inputs, image_id), size)
             for one in self.candidates
@@ -95,15 +96,7 @@ class Counter:
         return decide(candidate.choice.rule, own, image_id).label_map
 
 
-def _read_truth(path: Path, inputs: Inputs, num_classes: int) -> np.ndarray:
-    truth = read_mask(path)
-    others = truth[(truth >= num_classes) & (truth != IGNORE_INDEX)]
-    if others.size:
-        raise InputError(
-            path,
-            f'holds class id {others[0]}, but there are only {num_classes} classes',
-            'check --data-root',
-        )
+def _check_sizes(path: Path, truth: np.ndarray, inputs: Inputs) -> None:
     for label_map in inputs.label_maps:
         if label_map.shape != truth.shape:
             raise InputError(
@@ -111,7 +104,6 @@ def _read_truth(path: Path, inputs: Inputs, num_classes: int) -> np.ndarray:
                 f'has size {truth.shape}, a prediction of it {label_map.shape}',
                 'predict at the size of the photograph',
             )
-    return truth
 
 
 def joint_counts(
