@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import refuse_existing, sha256_of
+from mmsegmentation.files import refuse_existing, sha256_of, write_whole
 from mmsegmentation.runtime import check_checkpoint, silence
-from mmsegmentation.sealed import write_synced
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_existing(args.out, args.overwrite)
     content = check_checkpoint(str(args.checkpoint))
     weights = content.get('state_dict', content)
-    write_synced(args.out, [encode(weights, describe(content, args.checkpoint))])
+    write_whole(args.out, encode(weights, describe(content, args.checkpoint)))
     print(f'written: {args.out}, {len(weights)} weights')
     return 0
 

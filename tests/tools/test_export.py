@@ -1,6 +1,8 @@
 """Weights as safetensors: the same numbers, and they say where they come from."""
 
+import errno
 import json
+import os
 
 import torch
 from safetensors import safe_open
@@ -50,3 +52,14 @@ def test_export__misuse_is_one_line(trained, misuse, tmp_path):
     odd = (tmp_path / 'odd.pth', '--out', tmp_path / 'p.safetensors')
     misuse(export.main, r'a: is no weight', *odd)
     assert (tmp_path / 'o.safetensors').read_text() == 'mine'
+
+
+def test_export__full_disk_is_one_line(trained, misuse, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'write', full)
+    out = tmp_path / 'full.safetensors'
+    message = 'full.safetensors: cannot be written .No space left on device.; choose'
+    misuse(export.main, message, trained[1] / 'iter_4.pth', '--out', out)
+    assert list(tmp_path.iterdir()) == []
