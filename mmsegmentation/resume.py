@@ -39,15 +39,23 @@ def find_start(work_dir: Path) -> tuple[Path | None, list[str]]:
     return None, [f'{work_dir}: no checkpoint yet; starting anew']
 
 
-def _newest_first(work_dir: Path) -> Iterator[Path]:
+def noted_checkpoint(work_dir: Path) -> Path | None:
+    """Return the checkpoint that ``last_checkpoint`` names, None where it names none.
+
+    The file may be gone. The folder may have been moved since: the name alone counts.
+    """
     try:
-        # The folder may have been moved since the path in it was written.
-        text = (work_dir / 'last_checkpoint').read_text('utf-8', errors='replace')
-        last = work_dir / Path(text.strip().replace('\0', '')).name
-        if last.is_file():
-            yield last
-    except OSError:
-        pass
+        text = (work_dir / 'last_checkpoint').read_text('utf-8')
+    except (OSError, ValueError):
+        return None
+    name = Path(text.strip()).name
+    return work_dir / name if name else None
+
+
+def _newest_first(work_dir: Path) -> Iterator[Path]:
+    last = noted_checkpoint(work_dir)
+    if last and last.is_file():
+        yield last
     states = [path for pattern in STATES for path in work_dir.glob(pattern)]
     yield from sorted(states, key=lambda p: (p.stat().st_mtime_ns, p), reverse=True)
 

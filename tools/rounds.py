@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsegmentation.command import InputError
+from mmsegmentation.resume import noted_checkpoint
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,14 @@ class Model:
     @property
     def checkpoint(self) -> Path:
         """The last one: the best was chosen on the images that it is judged by."""
-        note = self.work_dir / 'last_checkpoint'
-        try:
-            name = Path(note.read_text('utf-8').strip()).name
-        except (OSError, ValueError):
-            name = ''
-        if not name:
+        path = noted_checkpoint(self.work_dir)
+        if path is None:
             raise InputError(
-                note, 'names no checkpoint', 'pass --overwrite to begin anew'
+                self.work_dir / 'last_checkpoint',
+                'names no checkpoint',
+                'pass --overwrite to begin anew',
             )
-        return self.work_dir / name  # the folder may have been moved
+        return path
 
 
 @dataclass(frozen=True)
