@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from mmsegmentation.files import write_mask
-from tools import train
+from tools import jobs, train
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {'train': 4, 'valid': 3, 'test': 2}
@@ -86,6 +86,20 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]
         path = folder / f'{name}.py'
         path.write_text(TINY.format(base=str(ROOT / 'configs/demo' / base)) + more)
         return str(path)
+
+    return write
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Write a command into a repository of its own, from which it is run."""
+    monkeypatch.setattr(jobs, 'HOME', tmp_path / 'home')
+
+    def write(name: str, text: str) -> str:
+        path = tmp_path / 'home' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return name
 
     return write
 

@@ -6,21 +6,7 @@ import numpy as np
 import pytest
 
 from mmsegmentation.files import read_mask
-from tools import demo, jobs
-
-
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    """Write a command into a repository of its own, from which the demo runs it."""
-    monkeypatch.setattr(jobs, 'HOME', tmp_path / 'home')
-
-    def write(name: str, text: str) -> str:
-        path = tmp_path / 'home' / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return name
-
-    return write
+from tools import demo
 
 
 def test_demo__failed_step_ends_in_one_line(script, misuse, tmp_path):

@@ -10,20 +10,6 @@ from tools import jobs
 from tools.jobs import Call, do, do_together
 
 
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    """Write a command into a repository of its own, from which it is run."""
-    monkeypatch.setattr(jobs, 'HOME', tmp_path / 'home')
-
-    def write(name: str, text: str) -> str:
-        path = tmp_path / 'home' / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return name
-
-    return write
-
-
 def test_do__prints_the_command_as_typed_and_what_it_says(
     script, capsys, tmp_path, monkeypatch
 ):

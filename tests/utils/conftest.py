@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,26 @@ def open_page(browser: Any) -> Iterator[Opened]:
     for context in browser.contexts:
         context.close()
     assert opened.problems == []
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mount a small file system in memory; skip where that is not permitted."""
+    mounted: list[Path] = []
+
+    def call(options: str) -> Path:
+        folder = tmp_path / f'mounted{len(mounted)}'
+        folder.mkdir()
+        command = ['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.skip('needs mount')
+        if done.returncode:
+            pytest.skip(f'mounting is not permitted: {done.stderr.strip()}')
+        mounted.append(folder)
+        return folder
+
+    yield call
+    for folder in mounted:
+        subprocess.run(['umount', str(folder)], check=True)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,22 +22,6 @@ def drawn(tmp_path_factory) -> Path:
     counts = ('--train', '60', '--valid', '30', '--test', '30')
     draw([str(folder), '--size', '64', *counts])
     return folder
-
-
-@pytest.fixture
-def disk(tmp_path) -> Iterator[Path]:
-    """Mount a file system of 200 KiB; skip where that is not permitted."""
-    folder = tmp_path / 'disk'
-    folder.mkdir()
-    command = ['mount', '-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip('needs mount')
-    if done.returncode:
-        pytest.skip(f'mounting is not permitted: {done.stderr.strip()}')
-    yield folder
-    subprocess.run(['umount', str(folder)], check=True)
 
 
 def start(drawn: Path, out: Path, jobs: int) -> subprocess.Popen:
@@ -60,7 +43,8 @@ def wait_for_masks(process: subprocess.Popen, folder: Path) -> None:
 
 
 @pytest.mark.parametrize('jobs', [1, 2])
-def test_full_disk__is_one_line_and_leaves_nothing(misuse, drawn, disk, jobs):
+def test_full_disk__is_one_line_and_leaves_nothing(misuse, drawn, mount, jobs):
+    disk = mount('size=200k')
     out = disk / 'root'
     misuse(main, 'No space left', drawn, '--out', out, '--jobs', jobs)
     assert list(disk.iterdir()) == []

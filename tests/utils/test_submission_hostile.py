@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,29 +31,6 @@ def masks(tmp_path) -> Path:
         label_map = rng.integers(0, 11, (512, 512), np.uint8)
         write_mask(folder / f'b {number}' / '1.png', label_map)
     return folder
-
-
-@pytest.fixture
-def mount(tmp_path) -> Iterator[Callable[..., Path]]:
-    """Mount a small file system in memory; skip where that is not permitted."""
-    mounted: list[Path] = []
-
-    def call(options: str) -> Path:
-        folder = tmp_path / f'mounted{len(mounted)}'
-        folder.mkdir()
-        command = ['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', str(folder)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip('needs mount')
-        if done.returncode:
-            pytest.skip(f'mounting is not permitted: {done.stderr.strip()}')
-        mounted.append(folder)
-        return folder
-
-    yield call
-    for folder in mounted:
-        subprocess.run(['umount', str(folder)], check=True)
 
 
 def left_in(folder: Path) -> list[str]:
