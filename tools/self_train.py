@@ -15,12 +15,10 @@ goes on with the next step when it is started again.
 
 import os
 import shlex
-import signal
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
@@ -86,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_configs(args)
     arguments = {k: _plain(v) for k, v in vars(args).items() if k not in FREE}
     check_place(args.work_dir, MARKER)
-    with _left_in_order(), locked(args.work_dir) as descriptors:
+    with locked(args.work_dir) as descriptors:
         steps = open_steps(args.work_dir, MARKER, arguments, args.overwrite)
         rounds = Cycle(args, steps, program, descriptors).run()
         result = conclude(rounds)
@@ -156,20 +154,6 @@ def check_configs(args: Namespace) -> None:
         if bool(pseudo_sets(cfg)) != pseudo:
             what = 'no pseudo labels' if pseudo else 'pseudo labels'
             raise InputError(path, f'trains on {what}', 'see configs/pseudo')
-
-
-@contextmanager
-def _left_in_order() -> Iterator[None]:
-    """Have a run that is told to end stop its commands first."""
-
-    def leave(number: int, frame: Any) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def conclude(rounds: Sequence[Round]) -> dict[str, Any]:

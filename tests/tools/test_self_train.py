@@ -333,11 +333,12 @@ KILLED = """
 import sys
 from pathlib import Path
 
+from mmsegmentation.command import run_command
 from tools import jobs, self_train
 
 jobs.HOME = Path(sys.argv[1])
 self_train.check_configs = lambda args: None
-raise SystemExit(self_train.main(sys.argv[2:]))
+run_command(lambda _: self_train.main(sys.argv[2:]))
 """
 
 
