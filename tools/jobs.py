@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -69,6 +70,9 @@ class Job:
                 encoding='utf-8',
                 errors='replace',
                 pass_fds=call.keep_open,
+                # A signal to a terminal's whole group reaches this process alone, which
+                # passes it on: a training takes a second one for impatience.
+                start_new_session=True,
             )
         except OSError as error:
             raise InputError(
@@ -122,6 +126,24 @@ class Job:
         self._listener.join(timeout=10)
 
 
+def end_in_order(jobs: Iterable[Job]) -> None:
+    """Tell commands to end, and give them all the time they need: a training saves.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: Another signal came while they were waited for.
+    """
+    running = [job for job in jobs if job.process.poll() is None]
+    for job in running:
+        job.process.terminate()  # a launcher passes it on
+    if running:
+        names = ' and '.join(dict.fromkeys(job.command[0] for job in running))
+        what = f'waiting for {names} to end; a second signal ends it at once'
+        with suppress(OSError):  # the terminal may be gone
+            print(what, file=sys.stderr, flush=True)
+    for job in running:
+        job.process.wait()
+
+
 def shown(path: object) -> str:
     """Return an argument as one would type it here."""
     if not isinstance(path, Path):
@@ -169,6 +191,9 @@ def do_together(
         while left:
             left = [job for job in left if not job.ended()]
             time.sleep(0.05)
+    except (KeyboardInterrupt, SystemExit):
+        end_in_order(jobs.values())
+        raise
     finally:
         for job in jobs.values():
             job.stop()

@@ -15,6 +15,7 @@ goes on with the next step when it is started again.
 
 import os
 import shlex
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,7 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_place(args.work_dir, MARKER)
     with locked(args.work_dir) as descriptors:
         steps = open_steps(args.work_dir, MARKER, arguments, args.overwrite)
-        rounds = Cycle(args, steps, program, descriptors).run()
+        try:
+            rounds = Cycle(args, steps, program, descriptors).run()
+        except (KeyboardInterrupt, SystemExit):
+            way = 'the same command goes on where it was'
+            print(f'{args.work_dir} was stopped; {way}', file=sys.stderr)
+            raise
         result = conclude(rounds)
         steps.keep(result=result)
     print(result_table(result))
