@@ -81,7 +81,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_pictures(add)
     option = add(run_export, 'write COCO results: run lengths by class', 'JSON')
     option('source', type=Path, metavar='CSV|PRED', help='submission, or predictions')
-    option('--test-json', type=Path, help='COCO JSON whose image ids are written')
+    text = 'COCO JSON whose image ids and sizes (by nearest) are written'
+    option('--test-json', type=Path, help=text)
     return parser.parse_args(argv)
 
 
@@ -117,6 +118,7 @@ def _positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    args.sized = args.size is not None
     args.size = tuple(args.size or SIZE)
     if args.num_classes > 255:
         raise InputError(
@@ -260,6 +262,10 @@ def run_diff(args: argparse.Namespace) -> None:
 
 def run_export(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.overwrite)
+    if args.sized and args.source.is_dir():
+        raise InputError(
+            '--size', f'is of a CSV, and {args.source} is a folder', 'leave it out'
+        )
     listed = read_listing(args.test_json) if args.test_json else None
     rows = progress(_numbered(args, listed), 'export')
     count = write_results(args.out, rows, overwrite=args.overwrite)
@@ -279,12 +285,16 @@ def _numbered(
         yield from rows
         return
     left = number_masks(listed, args.test_json)
+    sizes = {mask_name(image_id): row.size for image_id, row in listed.items()}
     for image_id, label_map in rows:
-        if (number := left.pop(mask_name(image_id), None)) is None:
+        name = mask_name(image_id)
+        if (number := left.pop(name, None)) is None:
             raise InputError(
                 repr(image_id), f'is not in {args.test_json}', 'check --test-json'
             )
-        yield number, label_map
+        # Run lengths of another size than the photograph's score nothing, unsaid.
+        check_size(image_id, label_map.shape, sizes[name], args.size)
+        yield number, resize_labels(label_map, sizes[name] or label_map.shape)
     for image_id in listed:
         if mask_name(image_id) in left:
             raise InputError(

@@ -54,6 +54,14 @@ def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
     assert (summary['images'], summary['dropped']) == (['b_1/1.jpg'], ['b_2/1.jpg'])
 
 
+def test_labels__of_background_alone_are_warned_of(run, make_predictions, root):
+    told = 'warning: only Background is kept: '
+    pred = make_predictions('bare', {'b_1/1.jpg': [[0, 0], [0, 0]]}, 255)
+    assert told in run(main, pred, '--data-root', root)[1]
+    pred = make_predictions('rich', {'b_1/1.jpg': [[0, 0], [0, 1]]}, 255)
+    assert told not in run(main, pred, '--data-root', root, '--overwrite')[1]
+
+
 def test_images__that_are_all_kept_are_all_that_is_told(run, pred, root):
     out = run(main, pred, '--data-root', root, '--threshold', 0)[1]
     assert out.splitlines()[-1] == f'2 images written to {root / "pseudo"}'

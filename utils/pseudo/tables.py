@@ -28,11 +28,8 @@ def fit_table(fitted: 'Fitted', classes: Sequence[str]) -> str:
         lines.append(
             f'not kept, for the precision is never reached: {", ".join(never)}'
         )
-    if not fitted.related:
-        lines.append(
-            'note: no checkpoint that is labelled with made the predictions that were '
-            'fitted on'
-        )
+    if fitted.note:
+        lines.append(fitted.note)
     return '\n'.join(lines)
 
 
@@ -49,7 +46,14 @@ def kept_table(summary: dict[str, Any]) -> str:
 
 
 def left_out(summary: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each reason why images were left out."""
+    """Yield a line for each reason why labels or images are lacking."""
+    kept = summary['kept_pixels']
+    if kept[0] and not any(kept[1:]):
+        name = summary['classes'][0]
+        yield (
+            f'warning: only {name} is kept: a model that learns from this part '
+            'forgets the other classes'
+        )
     if count := len(summary['dropped']):
         least = summary['min_kept']
         why = (
