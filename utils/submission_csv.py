@@ -8,9 +8,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from utils.unpacked import read_lines
 HEADER = 'image_id,PredictionString'
 # Bytes of a row beside its class ids that are read at most: what a path may have.
 LONGEST_NAME = 4096
+# What names say of files that other programs pack.
+PACKED = '.bz2', '.xz', '.zip', '.zst', '.lz4', '.7z', '.rar', '.lzma', '.tgz'
 BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _CELL = re.compile(rb'(?:"([^"]*(?:""[^"]*)*)"|([^",][^,]*|))(,|\Z)')
 
@@ -41,15 +45,16 @@ def write_rows(
 ) -> int:
     """Write image ids and their label maps, already in size; return how many.
 
-    The bytes are those of ``pandas.DataFrame.to_csv``. ``path`` appears only once the
-    file is whole.
+    The bytes are those of ``pandas.DataFrame.to_csv``, packed where ``path`` ends in
+    .gz; the same rows give the same bytes. ``path`` appears only once it is whole.
 
     Raises:
-        InputError: ``path`` exists and ``overwrite`` is false, an id comes twice or
-            holds a line break.
+        InputError: ``path`` exists and ``overwrite`` is false, or is named after
+            another packer; an id comes twice or holds a line break.
     """
+    _check_name(path)
     seen: set[str] = set()
-    with whole_file(path, overwrite=overwrite) as beside, beside.open('wb') as file:
+    with whole_file(path, overwrite=overwrite) as beside, _create(path, beside) as file:
         file.write(HEADER.encode() + b'\n')
         for image_id, label_map in rows:
             if image_id in seen or set(image_id) & set('\r\n'):
@@ -63,6 +68,31 @@ def write_rows(
             file.write(format_ids(label_map))
             file.write(b'\n')
     return len(seen)
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a file whose name says that it is packed as nothing here packs it.
+
+    Raises:
+        InputError: It is.
+    """
+    if path.suffix.lower() in PACKED:
+        raise InputError(
+            path, f'is not written as {path.suffix}', 'name it .csv or .csv.gz'
+        )
+
+
+@contextmanager
+def _create(path: Path, beside: Path) -> Iterator[IO[bytes]]:
+    with ExitStack() as stack:
+        file: IO[bytes] = stack.enter_context(beside.open('wb'))
+        if path.suffix.lower() == '.gz':
+            import gzip
+
+            # Neither the clock nor the hidden name goes into the file.
+            packed = gzip.GzipFile('', 'wb', 6, file, mtime=0)
+            file = cast(IO[bytes], stack.enter_context(packed))
+        yield file
 
 
 def _cell(image_id: str) -> bytes:

@@ -183,6 +183,14 @@ def test_help__shows_the_size_as_it_is_given(capsys):
     assert '--out CSV file to write' in text
 
 
+def test_write__data_root_is_no_folder_of_masks(misuse, make_part, tmp_path):
+    root = make_part('train', {'b_1/1.png': [[0, 1]]})
+    for folder in (root, root / 'train'):
+        message = f'{folder}: is a data root, .* such as {root / "train/mask"}'
+        misuse(main, message, 'write', folder, '--out', tmp_path / 's.csv')
+    assert not (tmp_path / 's.csv').exists()
+
+
 def test_write__misuse_is_one_line(misuse, pred, tmp_path):
     out = ('--out', tmp_path / 's.csv')
     misuse(main, 'holds no PNG mask', 'write', tmp_path / 'none', *out)

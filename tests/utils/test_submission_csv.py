@@ -65,6 +65,23 @@ def test_write_rows__equals_pandas(tmp_path):
         np.testing.assert_array_equal(back[name], rows[name])
 
 
+def test_write_rows__name_that_says_packed_is_packed(tmp_path):
+    def rows():
+        return [('a.jpg', np.zeros((2, 2), np.uint8))]
+
+    made = []
+    for name in ('one.csv.gz', 'two.csv.GZ', 'three.csv'):
+        assert write_rows(tmp_path / name, rows()) == 1
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    assert made[0][4:8] == bytes(4)  # the time
+    assert gzip.decompress(made[0]) == made[2]
+    assert [i for i, _ in read_rows(tmp_path / 'one.csv.gz', (2, 2))] == ['a.jpg']
+    message = r'is not written as \.zip; name it \.csv or \.csv\.gz'
+    with pytest.raises(InputError, match=message):
+        write_rows(tmp_path / 'four.csv.zip', rows())
+
+
 def test_write_rows__failure_leaves_nothing(tmp_path):
     row = np.zeros(SIZE, np.uint8)
     path = tmp_path / 'submission.csv'
