@@ -96,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = conclude(rounds)
         steps.keep(result=result)
     print(result_table(result))
+    if why := steps.content.get('ended'):
+        way = 'begin anew with a lower --precision, or a first model that sees more'
+        print(f'warning: {why}; {way}')
     print(f'all of it: {shown(args.work_dir / MARKER)}')
     return 0
 
