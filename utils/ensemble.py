@@ -74,7 +74,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     option('--by-order', action='store_true', help=by_order)
     table = 'class names for plain folders, one a line or a JSON list'
     option('--classes', type=Path, metavar='FILE', help=table)
-    maps = 'also write maps/ties and maps/disagreement, grey PNGs'
+    maps = (
+        'also write grey PNGs: maps/ties, white where classes tied, and '
+        'maps/disagreement, the brighter the more members chose another class than the '
+        'outcome: black none of them, white all'
+    )
     option('--maps', action='store_true', help=maps)
     option('--data-root', type=Path, metavar='ROOT', help='score against its masks')
     part = 'part of --data-root that was predicted; what PRED says if not given'

@@ -88,6 +88,11 @@ def folds_of(origin: Origin, depth: int = 0) -> list[dict[str, Any] | None]:
     return found
 
 
+def is_vote(origin: Origin) -> bool:
+    """Return whether predictions are a vote of several."""
+    return bool(_members_of(origin)) and origin.get('method') != JOINED
+
+
 def makers_of(origin: Origin, depth: int = 0) -> list[str]:
     """Return what made predictions, in words, sorted; nothing where it is not known.
 
@@ -108,7 +113,7 @@ def makers_of(origin: Origin, depth: int = 0) -> list[str]:
         return [Path(config).name + tta] if isinstance(config, str) else []
     found = [makers_of(member, depth + 1) for member in members]
     names = sorted({name for each in found for name in each}) if all(found) else []
-    if origin.get('method') == JOINED or not names:
+    if not (names and is_vote(origin)):
         return names
     return [f'{origin.get("method")} vote of {" and ".join(names)}']
 

@@ -239,6 +239,8 @@ def test_table__tells_agreement_and_shift(run, three, tmp_path):
     assert [str(three[0]), '100.00%', '0'] in cells
     assert [str(three[1]), '66.67%', '1'] in cells
     assert [str(three[2]), '33.33%', '2'] in cells
+    assert ['class', 'share,', '%', 'shift,', 'points'] in cells
+    assert 'shift: against the mean share of the members' in text
     # Of nine votes, three are for Background, five for Paper, one for Metal.
     assert ['Background', '33.33', '+0.00'] in cells
     assert ['Paper', '33.33', '-22.22'] in cells

@@ -212,7 +212,7 @@ def test_skip_labelled__with_nothing_left_is_one_line(misuse, pred, root):
 def test_refused__images_of_a_part_that_folds_were_made_of(misuse, pred, root):
     """Test images that someone labelled: each is left out by some fold."""
     write_folds_of(root, {'test': {'b_1/1.jpg': 0, 'b_2/1.jpg': 1}})
-    message = 'is in .*test, which has labels of its own'
+    message = 'is in .*test, which has labels of its own; check --data-root'
     misuse(main, message, pred, '--data-root', root)
 
 
