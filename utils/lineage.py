@@ -94,7 +94,7 @@ def is_vote(origin: Origin) -> bool:
 
 
 def makers_of(origin: Origin, depth: int = 0) -> list[str]:
-    """Return what made predictions, in words, sorted; nothing where it is not known.
+    """Return what made predictions, in words, sorted; ? stands for what is not known.
 
     Folds that were joined are what each of them is.
 
@@ -104,16 +104,15 @@ def makers_of(origin: Origin, depth: int = 0) -> list[str]:
     >>> makers_of({'method': 'soft', 'members': members})
     ['soft vote of a.py and b.py']
     >>> makers_of({'method': 'soft', 'members': [{'folder': 'masks'}]})
-    []
+    ['soft vote of ?']
     """
     members = _members_of(origin) if depth < DEEPEST else []
     if not members:
         config = origin.get('config')
         tta = ' --tta' if origin.get('tta') is True else ''
-        return [Path(config).name + tta] if isinstance(config, str) else []
-    found = [makers_of(member, depth + 1) for member in members]
-    names = sorted({name for each in found for name in each}) if all(found) else []
-    if not (names and is_vote(origin)):
+        return [Path(config).name + tta] if isinstance(config, str) else ['?']
+    names = sorted({name for each in members for name in makers_of(each, depth + 1)})
+    if not is_vote(origin):
         return names
     return [f'{origin.get("method")} vote of {" and ".join(names)}']
 

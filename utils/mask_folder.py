@@ -8,6 +8,7 @@ import numpy as np
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import list_images, mask_name, read_mask
+from mmsegmentation.parts import is_pseudo
 from mmsegmentation.predictions import MARKER, open_predictions
 
 
@@ -62,8 +63,10 @@ def _masks_below(folder: Path) -> Path | None:
         return None
     parts = [folder, *(path for path in folder.iterdir() if path.is_dir())]
     held = [part for part in parts if (part / 'images').is_dir()]
-    masks = sorted(part / 'mask' for part in held if (part / 'mask').is_dir())
-    return masks[0] if masks else None
+    masks = [part / 'mask' for part in held if (part / 'mask').is_dir()]
+    return min(
+        masks, key=lambda mask: (is_pseudo(mask.parent.name), mask), default=None
+    )
 
 
 class MaskFolder:

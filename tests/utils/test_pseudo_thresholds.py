@@ -187,6 +187,12 @@ VOTE = {'method': 'soft', 'members': [ONE, TWO]}
         ({'method': 'out of fold', 'members': [ONE, ONE]}, ONE, None),
         ({'method': 'out of fold', 'members': [VOTE, VOTE]}, VOTE, None),
         ({}, ONE, None),
+        (
+            ONE,
+            {'method': 'soft', 'members': [{}, {}]},
+            'by soft vote of \\?, and the th',
+        ),
+        (VOTE, {'method': 'soft', 'members': [{}, {}]}, None),
     ],
 )
 def test_command__warns_where_another_kind_of_model_was_fitted_on(

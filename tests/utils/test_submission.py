@@ -194,7 +194,8 @@ def test_help__shows_the_size_as_it_is_given(capsys):
 
 
 def test_write__data_root_is_no_folder_of_masks(misuse, make_part, tmp_path):
-    root = make_part('train', {'b_1/1.png': [[0, 1]]})
+    for part in ('pseudo', 'train'):
+        root = make_part(part, {'b_1/1.png': [[0, 1]]})
     for folder in (root, root / 'train'):
         message = f'{folder}: is a data root, .* such as {root / "train/mask"}'
         misuse(main, message, 'write', folder, '--out', tmp_path / 's.csv')

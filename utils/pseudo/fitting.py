@@ -107,7 +107,10 @@ def open_source(folder: Path, predictions: Predictions, root: Path) -> Source:
 def _note(source: Predictions, predictions: Predictions) -> str | None:
     """Return what is to be said where thresholds of one model serve another."""
     fitted, labelled = (makers_of(each.origin) for each in (source, predictions))
-    if fitted and labelled and fitted != labelled:
+    same = fitted == labelled
+    if '?' in ' '.join(fitted + labelled):
+        same = _votes(fitted) == _votes(labelled)
+    if not same:
         return (
             f'warning: {predictions.folder} is by {", ".join(labelled)}, and the '
             f'thresholds are of {", ".join(fitted)}: at the same confidence, the one '
@@ -120,6 +123,11 @@ def _note(source: Predictions, predictions: Predictions) -> str | None:
             'fitted on'
         )
     return None
+
+
+def _votes(makers: Sequence[str]) -> set[str]:
+    """Return how makers vote, nothing for a model: known where they are not."""
+    return {name.rpartition(' vote of ')[0] for name in makers}
 
 
 def _not_left_out(
