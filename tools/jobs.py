@@ -2,15 +2,16 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 
 from mmsegmentation.command import InputError, usable_cpus
 
@@ -126,6 +127,30 @@ class Job:
         self._listener.join(timeout=10)
 
 
+@contextmanager
+def pausing(jobs: Mapping[str, Job]) -> Iterator[None]:
+    """Let Ctrl-Z stop commands too, for as long as it stops this process."""
+
+    def tell(number: int) -> None:
+        for job in jobs.values():
+            if job.process.poll() is None:
+                os.killpg(job.process.pid, number)
+
+    def pause(number: int, frame: object) -> None:
+        tell(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        tell(signal.SIGCONT)
+
+    if current_thread() is not main_thread() or not hasattr(signal, 'SIGTSTP'):
+        yield
+        return
+    before = signal.signal(signal.SIGTSTP, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+
+
 def end_in_order(jobs: Iterable[Job]) -> None:
     """Tell commands to end, and give them all the time they need: a training saves.
 
@@ -188,9 +213,10 @@ def do_together(
             prefix = f'{name:<{width}} | ' if name else ''
             jobs[name] = Job(command, threads, prefix, call)
         left = list(jobs.values())
-        while left:
-            left = [job for job in left if not job.ended()]
-            time.sleep(0.05)
+        with pausing(jobs):
+            while left:
+                left = [job for job in left if not job.ended()]
+                time.sleep(0.05)
     except (KeyboardInterrupt, SystemExit):
         end_in_order(jobs.values())
         raise
