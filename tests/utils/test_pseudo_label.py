@@ -55,7 +55,7 @@ def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
 
 
 def test_labels__of_background_alone_are_warned_of(run, make_predictions, root):
-    told = 'warning: only Background is kept: '
+    told = 'warning: of the kept pixels, 0 of 4 are another class than Background: '
     pred = make_predictions('bare', {'b_1/1.jpg': [[0, 0], [0, 0]]}, 255)
     assert told in run(main, pred, '--data-root', root)[1]
     pred = make_predictions('rich', {'b_1/1.jpg': [[0, 0], [0, 1]]}, 255)

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from utils.pseudo.fitting import Fitted
 
 
+# Share of kept pixels that are no background, below which this is said.
+FEW = 0.001
+
+
 def fit_table(fitted: 'Fitted', classes: Sequence[str]) -> str:
     """Return the fitted thresholds, one line per class, and what is not kept."""
     fit = fitted.fit
@@ -48,11 +52,11 @@ def kept_table(summary: dict[str, Any]) -> str:
 def left_out(summary: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each reason why labels or images are lacking."""
     kept = summary['kept_pixels']
-    if kept[0] and not any(kept[1:]):
-        name = summary['classes'][0]
+    if sum(kept[1:]) < FEW * sum(kept):
         yield (
-            f'warning: only {name} is kept: a model that learns from this part '
-            'forgets the other classes'
+            f'warning: of the kept pixels, {sum(kept[1:]):,} of {sum(kept):,} are '
+            f'another class than {summary["classes"][0]}: a model that learns from '
+            'this part may forget all others'
         )
     if count := len(summary['dropped']):
         least = summary['min_kept']
