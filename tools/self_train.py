@@ -14,30 +14,20 @@ goes on with the next step when it is started again.
 """
 
 import os
-import shlex
-import signal
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
 from mmsegmentation.parts import PSEUDO, check_pseudo_part
 from tools.cycle import Cycle
-from tools.jobs import shown
+from tools.jobs import PROGRAMS, left_in_order, program_of, shown
 from tools.rounds import Round
 from tools.steps import check_place, locked, open_steps
 
 MARKER = 'self_train.json'
-# What starts a script by each launcher, where --launch does not say.
-PROGRAMS = {
-    'none': 'python',
-    'pytorch': 'torchrun --standalone --nproc-per-node gpu',
-    'slurm': 'srun python',
-    'mpi': 'mpirun python',
-}
 # A run may go on for more rounds, or on another machine.
 FREE = 'rounds', 'launcher', 'launch', 'overwrite', 'work_dir'
 
@@ -86,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_configs(args)
     arguments = {k: _plain(v) for k, v in vars(args).items() if k not in FREE}
     check_place(args.work_dir, MARKER)
-    with _left_in_order(), locked(args.work_dir) as descriptors:
+    with left_in_order(), locked(args.work_dir) as descriptors:
         steps = open_steps(args.work_dir, MARKER, arguments, args.overwrite)
         rounds = Cycle(args, steps, program, descriptors).run()
         result = conclude(rounds)
@@ -126,13 +116,7 @@ def check_arguments(args: Namespace) -> tuple[str, ...]:
             'has a comma, which makes a list of an option',
             'name another folder',
         )
-    try:
-        program = shlex.split(args.launch or PROGRAMS[args.launcher])
-    except ValueError as error:
-        raise InputError('--launch', str(error), 'close the quotes') from None
-    if not program or (args.launch and args.launcher == 'none'):
-        raise InputError('--launch', 'starts nothing', 'name the --launcher too')
-    return tuple(program)
+    return program_of(args.launcher, args.launch)
 
 
 def check_configs(args: Namespace) -> None:
@@ -156,20 +140,6 @@ def check_configs(args: Namespace) -> None:
         if bool(pseudo_sets(cfg)) != pseudo:
             what = 'no pseudo labels' if pseudo else 'pseudo labels'
             raise InputError(path, f'trains on {what}', 'see configs/pseudo')
-
-
-@contextmanager
-def _left_in_order() -> Iterator[None]:
-    """Have a run that is told to end stop its commands first."""
-
-    def leave(number: int, frame: Any) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def conclude(rounds: Sequence[Round]) -> dict[str, Any]:
