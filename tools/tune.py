@@ -218,7 +218,7 @@ class Worker:
             command += ['--launcher', args.launcher]
         if any(work_dir.glob('*/vis_data')):
             command.append('--resume')
-        drawn = '  '.join(f'{name} {value}' for name, value in taken.drawn.items())
+        drawn = '  '.join(f'{name} {_short(v)}' for name, v in taken.drawn.items())
         print(f'trial {taken.number}: {drawn}', flush=True)
         call = Call(program=self.program)
         typed = [str(HOME / command[0]), *map(str, command[1:])]
@@ -259,8 +259,9 @@ class Worker:
         return any(trial.state.name in trained for trial in self.study.trials())
 
     def _check_failures(self) -> None:
-        ended = [trial for trial in self.study.trials() if trial.state.is_finished()]
-        ended.sort(key=lambda trial: trial.datetime_complete)
+        trials = self.study.trials()
+        ended = [trial for trial in trials if trial.datetime_complete]
+        ended.sort(key=lambda trial: str(trial.datetime_complete))
         last = ended[-FAILURES:]
         if len(last) == FAILURES and all(t.state.name == 'FAIL' for t in last):
             raise InputError(
@@ -307,6 +308,10 @@ class Worker:
         best = content['trials'][content['best']]
         print(f'best: trial {best["number"]}  {self.args.score} {best["value"]:.4f}')
         print(f'python tools/train.py {shown(folder / "best.py")} '.rstrip())
+
+
+def _short(value: Any) -> Any:
+    return f'{value:.4g}' if isinstance(value, float) else value
 
 
 def validations_of(cfg: 'Config') -> int | None:

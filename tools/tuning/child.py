@@ -11,7 +11,7 @@ from mmsegmentation.files import whole_file
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-WIDTH = 76
+WIDTH = 88
 
 
 def write_child(
@@ -37,7 +37,8 @@ def write_child(
     end = '\n' if '\n' in say else ''
     lines = [f'"""{say}{end}"""', '', f'_base_ = {parent_of(path, parent)!r}']
     changed = changed_parts(base.to_dict(), cfg.to_dict(), keys)
-    lines += [f'{name} = {as_source(value)}' for name, value in changed.items()]
+    for name, value in changed.items():
+        lines.append(f'{name} = {as_source(value, used=len(name) + 3)}')
     with whole_file(path, overwrite=True) as beside:
         beside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
@@ -79,8 +80,12 @@ def changed_parts(base: Mapping, cfg: Mapping, keys: Sequence[str]) -> dict[str,
     return found
 
 
-def as_source(value: Any, indent: int = 0) -> str:
-    """Return a part of a config as one writes it, in lines of some 88 columns.
+def as_source(value: Any, indent: int = 0, used: int = 0) -> str:
+    """Return a part of a config as one writes it, in lines of 88 columns.
+
+    Args:
+        indent: Of the line that it begins in.
+        used: Columns of that line that are taken.
 
     >>> print(as_source({'type': 'Pad', 'size': (64, 64)}))
     dict(type='Pad', size=(64, 64))
@@ -95,10 +100,13 @@ def as_source(value: Any, indent: int = 0) -> str:
         return repr(value)
     first, last = ('dict(', ')') if named else ('[', ']')
     line = ', '.join(name + as_source(part, indent) for name, part in parts)
-    if '\n' not in line and indent + len(line) < WIDTH:
+    if '\n' not in line and indent + used + len(first + line + last) < WIDTH:
         return first + line + last
     space = ' ' * (indent + 4)
-    lines = [f'{space}{name}{as_source(part, indent + 4)},' for name, part in parts]
+    lines = [
+        f'{space}{name}{as_source(part, indent + 4, len(name))},'
+        for name, part in parts
+    ]
     return '\n'.join([first, *lines, ' ' * indent + last])
 
 

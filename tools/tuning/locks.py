@@ -57,7 +57,7 @@ class FileHold:
 
     def __init__(self, file: Any) -> None:
         self.file = file
-        self.descriptors = (file.fileno(),)
+        self.descriptors: tuple[int, ...] = (file.fileno(),)
 
     def stands(self) -> bool:
         return True
@@ -97,7 +97,7 @@ class PostgresHold:
         self.locks, self.number, self.connection = locks, number, held
         driver = held.connection.driver_connection
         assert driver
-        self.descriptors = (driver.fileno(),)
+        self.descriptors: tuple[int, ...] = (driver.fileno(),)
 
     def stands(self) -> bool:
         from sqlalchemy import text

@@ -98,7 +98,7 @@ def _trial(trial: 'FrozenTrial') -> dict[str, Any]:
 
 
 def _text(moment: datetime | None) -> str | None:
-    return moment and moment.isoformat(timespec='seconds')
+    return moment.isoformat(timespec='seconds') if moment else None
 
 
 def best_docstring(content: Mapping[str, Any], words: Sequence[str], path: Path) -> str:

@@ -201,6 +201,9 @@ def _choice(
 def _range(
     name: str, keys: list[str], own: Any, values: list, entry: dict, wrong: Any
 ) -> Searched:
+    low: Any
+    high: Any
+    step: Any
     low, high, step = (entry.get(word) for word in ('low', 'high', 'step'))
     log = entry.get('log', False)
     if not (_is_number(low) and _is_number(high)):

@@ -122,11 +122,7 @@ class SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.space, self.progress = plan, space, progress
         address = parse_url(url)
-        self.locks: Locks = (
-            PostgresLocks(address)
-            if address.drivername == DRIVER
-            else FileLocks(Path(str(address.database)))
-        )
+        self.locks = locks_of(address)
         with _naming_the_storage(address), queue(self.locks):
             self.study = self._open(address, name, dict(settings))
 
@@ -244,6 +240,13 @@ class SharedStudy:
     def trials(self) -> list['FrozenTrial']:
         """Return all trials as they are, in order."""
         return patiently(lambda: self.study.get_trials(deepcopy=False))
+
+
+def locks_of(address: 'URL') -> Locks:
+    """Return the locks of a storage, by its address."""
+    if address.drivername == DRIVER:
+        return PostgresLocks(address)
+    return FileLocks(Path(str(address.database)))
 
 
 def parse_url(url: str) -> 'URL':

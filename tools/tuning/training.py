@@ -114,7 +114,7 @@ class Training:
         except InputError:
             return
         scale = 100 if self.score in PERCENT else 1
-        self.scores = [v and v / scale for _, v in curves.get(self.score, ())]
+        self.scores = [v and round(v / scale, 8) for _, v in curves.get(self.score, ())]
         self.losses = [value for _, value in curves.get('loss', ())]
 
     def conclude(self, code: int, lines: Sequence[str]) -> Outcome:
