@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from tools.jobs import HOME, PROGRAMS, Call, do, left_in_order, program_of, shown
+from tools import jobs
+from tools.jobs import PROGRAMS, Call, do, left_in_order, program_of, shown
 from tools.steps import check_place
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class Worker:
         drawn = '  '.join(f'{name} {_short(v)}' for name, v in taken.drawn.items())
         print(f'trial {taken.number}: {drawn}', flush=True)
         call = Call(program=self.program)
-        typed = [str(HOME / command[0]), *map(str, command[1:])]
+        typed = [str(jobs.HOME / command[0]), *map(str, command[1:])]
         return Training(taken, self.study.plan, args.score, work_dir).run(typed, call)
 
     @property

@@ -23,10 +23,10 @@ from pathlib import Path
 
 from mmsegmentation.command import Parser, run_command
 
-if __name__ == '__main__':
-    from endings import difference, ending
-else:  # pytest looks for examples in docstrings, from the folder above
+if __package__:  # pytest looks for examples in docstrings, from the folder above
     from tests.tools.endings import difference, ending
+else:
+    from endings import difference, ending
 
 HOME = Path(__file__).resolve().parents[2]
 MODELS = {

@@ -2,11 +2,11 @@
 
     python tests/tools/tune_experiment.py OUT --storage sqlite
 
-Draws data and searches the demo's ConvNeXt in twenty trials of a few steps: once with one
-worker that nobody disturbs; then anew, where one worker after the other is killed
-(``kill -9``; the training that it runs is left alone, every other time it is killed too)
-at a random moment, and two workers at once finish the study. Prints how many trials there
-are, how often each was trained, and how many ended bit for bit as undisturbed.
+Draws data and searches the demo's ConvNeXt in twenty trials of a few steps: one worker
+after the other is killed at a random moment (``kill -9``, every other time the training
+that it runs too), then two workers at once finish the study; and once more with one
+worker that nobody disturbs. Prints how many trials there are, what is wrong with them,
+and how many ended bit for bit as undisturbed.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from pathlib import Path
 from mmsegmentation.command import Parser, run_command
 from mmsegmentation.files import read_json
 
-if __name__ == '__main__':
-    from endings import difference, ending, scalars
-    from kill_experiment import HOME, MODELS, make_data
-    from postgres import running_server
-else:  # pytest looks for examples in docstrings, from the folder above
+if __package__:  # pytest looks for examples in docstrings, from the folder above
     from tests.tools.endings import difference, ending, scalars
     from tests.tools.kill_experiment import HOME, MODELS, make_data
     from tests.tools.postgres import running_server
+else:
+    from endings import difference, ending, scalars
+    from kill_experiment import HOME, MODELS, make_data
+    from postgres import running_server
 
 CONFIG = """
 _base_ = {base!r}

@@ -1,10 +1,11 @@
 """Locks of a storage that end with the process that holds them, however it ends."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mmsegmentation.command import InputError
 from tools.steps import try_lock
@@ -40,6 +41,9 @@ class Locks(Protocol):
     def hold(self, number: int, wait: bool = False) -> Hold | None:
         """Return a lock that is now held; None where another process holds it."""
 
+    def close(self) -> None:
+        """Leave nothing open but what is held."""
+
 
 @contextmanager
 def queue(locks: Locks) -> Iterator[None]:
@@ -55,15 +59,14 @@ def queue(locks: Locks) -> Iterator[None]:
 class FileHold:
     """A locked file."""
 
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.descriptors: tuple[int, ...] = (file.fileno(),)
+    def __init__(self, descriptor: int) -> None:
+        self.descriptors: tuple[int, ...] = (descriptor,)
 
     def stands(self) -> bool:
         return True
 
     def release(self) -> None:
-        self.file.close()
+        os.close(*self.descriptors)
 
 
 class FileLocks:
@@ -75,10 +78,11 @@ class FileLocks:
     def hold(self, number: int, wait: bool = False) -> FileHold | None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / str(number)).open('w')
-            while not try_lock(file.fileno()):
+            path = self.folder / str(number)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            while not try_lock(descriptor):
                 if not wait:
-                    file.close()
+                    os.close(descriptor)
                     return None
                 time.sleep(0.02)
         except OSError as error:
@@ -87,7 +91,10 @@ class FileLocks:
                 f'nothing can be locked there ({error.strerror})',
                 'choose another place for the storage',
             ) from None
-        return FileHold(file)
+        return FileHold(descriptor)
+
+    def close(self) -> None:
+        pass
 
 
 class PostgresHold:
@@ -146,3 +153,6 @@ class PostgresLocks:
             connection.close()
             return None
         return PostgresHold(self, number, connection)
+
+    def close(self) -> None:
+        self.engine.dispose()

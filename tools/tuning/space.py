@@ -242,7 +242,9 @@ def _is_number(value: Any) -> bool:
 
 def _is_alike(own: Any, choice: Any) -> bool:
     """Tell whether a config that has one value may have another in its place."""
-    if own is None or choice is None or isinstance(choice, dict):
+    if isinstance(choice, dict):
+        return isinstance(own, dict)
+    if own is None or choice is None:
         return True
     if _is_number(own) or isinstance(own, list | tuple):
         kinds = (list, tuple) if isinstance(own, list | tuple) else (int, float)
@@ -259,13 +261,17 @@ def _look_up(cfg: Mapping, key: str, new: bool, wrong: Any) -> Any:
     value: Any = cfg
     parts = key.split('.')
     for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        if isinstance(value, list) and part.isdecimal() and last:
+            # MMEngine sets no item of a list, only what is in it.
+            raise wrong(f'{key} is an item of a list', 'give choices of the list')
         if isinstance(value, Mapping) and part in value:
             value = value[part]
         elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
             value = value[int(part)]
         elif isinstance(value, tuple):
             raise wrong(f'{key} is in a tuple', 'give choices of the whole tuple')
-        elif new and isinstance(value, Mapping) and number == len(parts) - 1:
+        elif new and isinstance(value, Mapping) and last:
             return None
         else:
             near = _nearest(cfg, key)

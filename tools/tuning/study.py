@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
     from sqlalchemy import URL
 
@@ -123,8 +124,13 @@ class SharedStudy:
         self.plan, self.space, self.progress = plan, space, progress
         address = parse_url(url)
         self.locks = locks_of(address)
-        with _naming_the_storage(address), queue(self.locks):
-            self.study = self._open(address, name, dict(settings))
+        self.storage: RDBStorage | None = None
+        try:
+            with _naming_the_storage(address), queue(self.locks):
+                self.study = self._open(address, name, dict(settings))
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, url: 'URL', name: str, settings: dict[str, Any]) -> 'Study':
         from optuna import create_study
@@ -133,8 +139,9 @@ class SharedStudy:
         wait: dict[str, Any] = {'connect_args': {'timeout': BUSY}}
         if url.drivername == DRIVER:
             wait = {'pool_pre_ping': True}
+        self.storage = RDBStorage(url.render_as_string(hide_password=False), wait)
         study = create_study(
-            storage=RDBStorage(url.render_as_string(hide_password=False), wait),
+            storage=self.storage,
             study_name=name,
             direction='minimize' if self.plan.minimize else 'maximize',
             load_if_exists=True,
@@ -237,6 +244,12 @@ class SharedStudy:
         patiently(tell)
         taken.hold.release()
 
+    def close(self) -> None:
+        """Leave the storage."""
+        if self.storage:
+            self.storage.engine.dispose()
+        self.locks.close()
+
     def trials(self) -> list['FrozenTrial']:
         """Return all trials as they are, in order."""
         return patiently(lambda: self.study.get_trials(deepcopy=False))
@@ -326,7 +339,9 @@ class _naming_the_storage:
 
 
 def _first_line(error: BaseException) -> str:
-    cause = getattr(error.__cause__ or error, 'orig', None) or error
+    # SQLAlchemy wraps the database's own words, and Optuna wraps SQLAlchemy's.
+    origins = [getattr(e, 'orig', None) for e in (error, error.__cause__)]
+    cause = next(filter(None, origins), error)
     return str(cause).strip().split('\n')[0]
 
 

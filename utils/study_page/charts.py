@@ -203,7 +203,7 @@ def slice_chart(study: StudyRecord) -> Chart | None:
             'marker': {'size': 6, 'color': BLUE, 'opacity': 0.8},
             'hovertemplate': '%{text}<extra></extra>',
         }
-        kind: dict[str, Any] = {'type': 'log', 'nticks': 4} if axis.log else {}
+        kind: dict[str, Any] = {'type': 'log', 'dtick': 1} if axis.log else {}
         if axis.choices:
             kind = {
                 'type': 'category',
