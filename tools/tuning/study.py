@@ -182,27 +182,42 @@ class SharedStudy:
         return patiently(self._take)
 
     def _take(self) -> Taken | None:
-        from optuna import Trial
         from optuna.trial import TrialState
 
         with queue(self.locks):
             trials = self.study.get_trials(deepcopy=False)
-            for frozen in trials:
-                if frozen.state is not TrialState.RUNNING:
-                    continue
-                hold = self.locks.hold(frozen._trial_id)
-                if hold:
-                    self.study.sampler = self.plan.make_sampler(frozen.number)
-                    trial = Trial(self.study, frozen._trial_id)
-                    return self._hand_out(trial, hold, frozen.intermediate_values)
+            for trial in trials:
+                if trial.state is TrialState.RUNNING:
+                    taken = self._take_up(trial._trial_id)
+                    if taken:
+                        return taken
             waiting = any(t.state is TrialState.WAITING for t in trials)
             if not waiting and len(trials) >= self.plan.total:
                 return None
             self.study.sampler = self.plan.make_sampler(len(trials))
-            trial = self.study.ask()
-            hold = self.locks.hold(trial._trial_id)
+            asked = self.study.ask()
+            hold = self.locks.hold(asked._trial_id)
             assert hold, 'a trial that nobody knows yet'
-            return self._hand_out(trial, hold)
+            return self._hand_out(asked, hold)
+
+    def _take_up(self, trial_id: int) -> Taken | None:
+        """Return a trial that was begun, None where it is held or has ended."""
+        from optuna import Trial
+        from optuna.trial import TrialState
+
+        assert self.storage
+        hold = self.locks.hold(trial_id)
+        if hold is None:
+            return None
+        # Who ends a trial lets go of it afterwards: only now is this the last word.
+        now = self.storage.get_trial(trial_id)
+        if now.state is not TrialState.RUNNING:
+            hold.release()
+            return None
+        self.study.sampler = self.plan.make_sampler(now.number)
+        return self._hand_out(
+            Trial(self.study, trial_id), hold, now.intermediate_values
+        )
 
     def _hand_out(
         self, trial: 'Trial', hold: Hold, reported: Iterable[int] = ()

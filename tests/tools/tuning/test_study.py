@@ -56,6 +56,22 @@ def test_dead_workers_trial__is_taken_up_with_the_same_values(open_study, storag
     assert living.take().number == 3
 
 
+def test_trial__that_ends_while_one_looks_for_it_is_not_taken_up(
+    open_study, storage, monkeypatch
+):
+    ending, looking = open_study(storage, 1), open_study(storage, 1)
+    taken = ending.take()
+    hold = looking.locks.hold
+
+    def late(number, wait=False):
+        if number:
+            ending.finish(taken, 'complete', 1.0, {})
+        return hold(number, wait)
+
+    monkeypatch.setattr(looking.locks, 'hold', late)
+    assert looking.take() is None
+
+
 @pytest.mark.parametrize('sampler', ['random', 'tpe'])
 def test_draws__follow_from_number_and_history_whoever_draws(
     open_study, tmp_path, sampler
@@ -159,8 +175,9 @@ def test_reported_scores__are_known_to_who_takes_the_trial_up(open_study, tmp_pa
     ],
 )
 def test_study__is_gone_on_with_only_as_it_was_begun(
-    open_study, storage, changes, message
+    open_study, tmp_path, changes, message
 ):
+    storage = f'sqlite:///{tmp_path}/s.db'
     open_study(storage)
     with pytest.raises(InputError, match=message):
         open_study(storage, **changes)
