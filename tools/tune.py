@@ -10,6 +10,7 @@ out as best.py, which tools/train.py takes; index.html shows the study.
 """
 
 import os
+import shlex
 import socket
 from argparse import Namespace
 from collections.abc import Sequence
@@ -308,7 +309,8 @@ class Worker:
             return
         best = content['trials'][content['best']]
         print(f'best: trial {best["number"]}  {self.args.score} {best["value"]:.4f}')
-        print(f'python tools/train.py {shown(folder / "best.py")} '.rstrip())
+        words = [shown(folder / 'best.py'), *self.words]
+        print(f'python tools/train.py {shlex.join(words)}')
 
 
 def _short(value: Any) -> Any:

@@ -34,6 +34,7 @@ def write_child(
         keys: Dotted keys, as of ``--cfg-options``.
         say: Its docstring.
     """
+    say = say.replace('\\', '/').replace('"', "'")  # it stands between quotes
     end = '\n' if '\n' in say else ''
     lines = [f'"""{say}{end}"""', '', f'_base_ = {parent_of(path, parent)!r}']
     changed = changed_parts(base.to_dict(), cfg.to_dict(), keys)

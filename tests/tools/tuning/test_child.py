@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmseg.registry import TRANSFORMS
 
 from mmsegmentation.runtime import read_config
 from tools.tuning.child import write_child
@@ -42,6 +43,13 @@ def test_space__fits_its_configs_and_holds_their_own_values(name, tmp_path):
     child = read_config(str(tmp_path / 'child.py'))
     assert child.to_dict() == changed.to_dict()
     assert child.to_dict() != cfg.to_dict()
+    for searched in space:
+        for value in searched.choices or (searched.low, searched.high):
+            changed = deepcopy(cfg)
+            changed.merge_from_dict(dict.fromkeys(searched.keys, value))
+            data = changed.train_dataloader.dataset
+            for part in (*data.pipeline, *data.dataset.pipeline):
+                TRANSFORMS.build(part)  # refuses what is out of range
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def child_of(tmp_path):
         changed.merge_from_dict(changes)
         path = tmp_path / folder / 'child.py'
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_child(path, str(parent), cfg, changed, list(changes), 'A\nchild.')
+        write_child(path, str(parent), cfg, changed, list(changes), 'A """\nchild.')
         read = Config.fromfile(path)
         assert read.to_dict() == changed.to_dict()
         return read, path.read_text()

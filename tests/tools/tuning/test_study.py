@@ -23,7 +23,10 @@ def finish_all(study):
     return drawn
 
 
-def test_study__has_as_many_trials_as_told_and_may_have_more_later(open_study, storage):
+def test_study__has_as_many_trials_as_told_and_may_have_more_later(
+    open_study, tmp_path
+):
+    storage = f'sqlite:///{tmp_path}/s.db'
     assert sorted(finish_all(open_study(storage, 3))) == [0, 1, 2]
     assert finish_all(open_study(storage, 3)) == {}
     assert sorted(finish_all(open_study(storage, 5))) == [3, 4]
@@ -31,8 +34,8 @@ def test_study__has_as_many_trials_as_told_and_may_have_more_later(open_study, s
     assert states == ['COMPLETE'] * 5
 
 
-def test_first_trial__is_the_config_as_it_is(open_study, storage):
-    drawn = finish_all(open_study(storage, 2))
+def test_first_trial__is_the_config_as_it_is(open_study, tmp_path):
+    drawn = finish_all(open_study(f'sqlite:///{tmp_path}/s.db', 2))
     assert drawn[0] == {'lr': 0.01, 'kind': 'b'}
     assert drawn[1] != drawn[0]
 
@@ -91,6 +94,26 @@ def test_draws__follow_from_number_and_history_whoever_draws(
     whole = draws('whole', False)
     assert draws('disturbed', True) == whole
     assert len({drawn['lr'] for drawn in whole.values()}) == 12
+
+
+def test_hyperband__ends_trials_that_fall_behind_and_no_leader(open_study, tmp_path):
+    study = open_study(
+        f'sqlite:///{tmp_path}/s.db', 12, pruner='hyperband', validations=9
+    )
+    ended = {}
+    while taken := study.take():
+        # Each trial is worse than all before it, by its number.
+        for step in range(1, 10):
+            taken.trial.report(1 / (1 + taken.number), step)
+            if taken.trial.should_prune():
+                break
+        ended[taken.number] = step
+        pruned = step < 9
+        study.finish(
+            taken, 'pruned' if pruned else 'complete', None if pruned else 1.0, {}
+        )
+    assert ended[0] == 9
+    assert sum(step < 9 for step in ended.values()) >= 4
 
 
 def test_seeds__give_other_draws(open_study, tmp_path):
