@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
 T = TypeVar('T')
@@ -56,10 +58,11 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run ``main`` on the command line and leave with its exit code.
 
     Wrong input (``InputError``) leaves with 2 and one line on standard error, Ctrl-C
-    with 130.
+    with 130, and SIGTERM with 143; these two tidy up first, worker processes included.
     """
     try:
-        code = main(None)
+        with _left_in_order():
+            code = main(None)
         sys.stdout.flush()
     except InputError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -72,6 +75,18 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     raise SystemExit(code)
+
+
+@contextmanager
+def _left_in_order() -> Iterator[None]:
+    def leave(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def print_some(lines: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ where labels exist.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,9 @@ class Predictions:
         if not path.is_file():
             return None
         try:
-            probs = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            # Mapped: a header of a damaged file may ask for any amount of memory.
+            probs = np.lib.format.open_memmap(path, mode='r')
+        except (OSError, ValueError, OverflowError, TokenError) as error:
             raise InputError(
                 path, f'not readable ({error})', 'predict it again'
             ) from None
@@ -94,7 +96,7 @@ class Predictions:
                 'classes',
                 'predict it again',
             )
-        return probs
+        return np.array(probs)
 
     def metrics(self) -> dict | None:
         """Return the scores of ``metrics.json``, or None where there are none."""

@@ -8,12 +8,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, NoReturn
 
 from mmsegmentation.command import InputError, usable_cpus
 
@@ -169,20 +167,6 @@ def program_of(launcher: str, launch: str | None) -> tuple[str, ...]:
     if not program or (launch and launcher == 'none'):
         raise InputError('--launch', 'starts nothing', 'name the --launcher too')
     return tuple(program)
-
-
-@contextmanager
-def left_in_order() -> Iterator[None]:
-    """Have a run that is told to end stop its commands first."""
-
-    def leave(number: int, frame: Any) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def shown(path: object) -> str:

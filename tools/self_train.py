@@ -23,7 +23,7 @@ from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
 from mmsegmentation.parts import PSEUDO, check_pseudo_part
 from tools.cycle import Cycle
-from tools.jobs import PROGRAMS, left_in_order, program_of, shown
+from tools.jobs import PROGRAMS, program_of, shown
 from tools.rounds import Round
 from tools.steps import check_place, locked, open_steps
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_configs(args)
     arguments = {k: _plain(v) for k, v in vars(args).items() if k not in FREE}
     check_place(args.work_dir, MARKER)
-    with left_in_order(), locked(args.work_dir) as descriptors:
+    with locked(args.work_dir) as descriptors:
         steps = open_steps(args.work_dir, MARKER, arguments, args.overwrite)
         rounds = Cycle(args, steps, program, descriptors).run()
         result = conclude(rounds)

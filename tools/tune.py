@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from tools import jobs
-from tools.jobs import PROGRAMS, Call, do, left_in_order, program_of, shown
+from tools.jobs import PROGRAMS, Call, do, program_of, shown
 from tools.steps import check_place
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_arguments(args)
     check_place(args.work_dir, MARKER)
     worker = Worker(args)
-    with left_in_order():
-        worker.work()
-        worker.conclude()
+    worker.work()
+    worker.conclude()
     return 0
 
 

@@ -29,6 +29,7 @@ from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
 from mmsegmentation.parts import find_masks, named_parts
 from mmsegmentation.predictions import MARKER, finish_predictions, score_predictions
 from mmsegmentation.scores import score_table
+from utils.lineage import entry_of
 from utils.parallel import Workers, add_worker_options
 from utils.votes.choice import METHODS, Choice, choose
 from utils.votes.members import Voters, check_folders, open_voters
@@ -161,11 +162,8 @@ def describe(
     """Return what ``predictions.json`` says about where the outcome comes from."""
     members = []
     for member, said in zip(voters.members, voters.origins, strict=True):
-        entry: dict[str, Any] = {'folder': str(member.folder)}
-        if not member.plain:
-            entry['predictions_sha256'] = sha256_of(member.folder / MARKER)
-            entry['checkpoint_sha256'] = said.get('checkpoint_sha256')
-        members.append(entry)
+        plain = {'folder': str(member.folder)}
+        members.append(plain if member.plain else entry_of(member.folder, said))
     origin = {**choice.describe(), 'members': members}
     if rule is not None:
         origin['rule_sha256'] = sha256_of(rule)

@@ -26,8 +26,8 @@ from mmsegmentation.files import (
 from mmsegmentation.parts import find_masks, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.class_table import check_classes
+from utils.lineage import check_family_unseen, checkpoints_of, earlier_rounds
 from utils.parallel import ALONE, Workers, add_worker_options
-from utils.pseudo.lineage import check_family_unseen, checkpoints_of, earlier_rounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,7 @@ def check_pair(one: Predictions, two: Predictions) -> None:
                 'predict the same images with both models',
             )
     for predictions in (one, two):
-        check_family_unseen(predictions)
+        check_family_unseen(predictions.folder, predictions.origin)
     if _folds_of(one) != _folds_of(two):
         raise InputError(
             one.folder,
@@ -200,8 +200,8 @@ def _describe(predictions: Predictions) -> dict[str, Any]:
     return {
         'folder': str(predictions.folder),
         'predictions_sha256': sha256_of(predictions.folder / MARKER),
-        'checkpoints_sha256': checkpoints_of(predictions),
-        'pseudo': earlier_rounds(predictions),
+        'checkpoints_sha256': checkpoints_of(predictions.origin),
+        'pseudo': earlier_rounds(predictions.origin),
     }
 
 

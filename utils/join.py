@@ -17,7 +17,6 @@ from mmsegmentation.files import (
     link_or_copy,
     mask_name,
     refuse_existing,
-    sha256_of,
     whole_folder,
 )
 from mmsegmentation.folds import Folds, open_folds
@@ -30,6 +29,7 @@ from mmsegmentation.predictions import (
     score_predictions,
 )
 from mmsegmentation.scores import score_table
+from utils.lineage import entry_of
 
 # What a prediction folder may hold beside masks, with the suffix of its files.
 BESIDE = {'confidence': '.png', 'probs': '.npy'}
@@ -197,17 +197,7 @@ def describe(members: Sequence[Predictions], folds: Folds) -> dict[str, Any]:
         'method': 'out of fold',
         'folds': folds.count,
         'folds_sha256': folds.sha256,
-        'members': [
-            {
-                'folder': str(member.folder),
-                'fold': member.origin['fold']['fold'],
-                'images': len(member.image_ids),
-                'predictions_sha256': sha256_of(member.folder / MARKER),
-                'checkpoint_sha256': member.origin.get('checkpoint_sha256'),
-                'config': member.origin.get('config'),
-            }
-            for member in members
-        ],
+        'members': [entry_of(member.folder, member.origin) for member in members],
     }
 
 

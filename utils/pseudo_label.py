@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Any
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import (
     refuse_existing,
-    sha256_of,
     whole_folder,
     write_json,
 )
 from mmsegmentation.parts import PSEUDO, PSEUDO_MARKER, check_pseudo_part
-from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from mmsegmentation.predictions import Predictions, open_predictions
 from utils.class_table import check_classes
+from utils.lineage import checkpoints_of, earlier_rounds, entry_of, folds_of
 from utils.parallel import Workers, add_worker_options
 from utils.pseudo.labelled import Labelled, find_labelled, look_at_photo
 from utils.pseudo.labels import PseudoLabels, Rules
-from utils.pseudo.lineage import checkpoints_of, earlier_rounds, folds_of
 from utils.pseudo.tables import fit_table, kept_table, left_out
 from utils.pseudo.thresholds import fraction, given_thresholds
 
@@ -209,10 +208,6 @@ def choose_thresholds(
     return given_thresholds(threshold, args.class_threshold, predictions.classes)
 
 
-# Keys of predictions.json that pseudo.json has on its own.
-_LISTED = 'classes', 'images'
-
-
 def describe(
     args: argparse.Namespace,
     predictions: Predictions,
@@ -220,22 +215,18 @@ def describe(
     fitted: 'Fitted | None',
 ) -> dict[str, Any]:
     """Return what ``pseudo.json`` says of parents and rules."""
-    folder, origin = predictions.folder, predictions.origin
-    content = {key: origin[key] for key in origin if key not in _LISTED}
-    earlier = earlier_rounds(predictions)
+    origin = predictions.origin
+    parent = entry_of(predictions.folder, origin)
+    earlier = earlier_rounds(origin)
     rounds = [r['round'] for r in earlier if isinstance(r.get('round'), int)]
     thresholds = rules.thresholds.tolist()
     return {
         'part': args.part,
         'round': args.round or 1 + max(rounds, default=0),
-        'predictions': {
-            'folder': str(folder),
-            'sha256': sha256_of(folder / MARKER),
-            **content,
-        },
-        'checkpoints_sha256': checkpoints_of(predictions),
+        'predictions': {'sha256': parent.pop('predictions_sha256'), **parent},
+        'checkpoints_sha256': checkpoints_of(origin),
         # of the models; null: trained on no fold
-        'folds': folds_of(predictions),
+        'folds': folds_of(origin),
         'earlier': earlier,
         'classes': list(predictions.classes),
         # null: no pixel of this class is kept

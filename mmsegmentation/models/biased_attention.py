@@ -3,9 +3,11 @@ from mmseg.models.backbones.beit import BEiTAttention
 from torch import Tensor
 from torch.nn import functional
 
+from mmsegmentation.models.fast_linear import linear, use_fast_linear
+
 
 class BiasedAttention(BEiTAttention):
-    """MMSegmentation's attention of BEiT by PyTorch's fused kernel.
+    """MMSegmentation's attention of BEiT by PyTorch's fused kernel, fast layers around.
 
     The bias by relative position, (heads, N, N), is built by one selection, and kept
     between forward passes in evaluation on a CPU, as long as the table stays the same.
@@ -17,6 +19,7 @@ class BiasedAttention(BEiTAttention):
 
     def __init__(self, keeps_bias: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
+        use_fast_linear(self)
         self.keeps_bias = keeps_bias
         # The table that the bias was built from, and the bias.
         self._kept: tuple[Tensor, Tensor] | None = None
@@ -49,7 +52,7 @@ class BiasedAttention(BEiTAttention):
             return self.qkv(x)
         no_bias = torch.zeros_like(self.v_bias, requires_grad=False)
         bias = torch.cat((self.q_bias, no_bias, self.v_bias))
-        return functional.linear(x, self.qkv.weight, bias)
+        return linear(x, self.qkv.weight, bias)
 
     @property
     def bias_bytes(self) -> int:

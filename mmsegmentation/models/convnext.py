@@ -10,6 +10,8 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mmsegmentation.models.fast_linear import FastLinear
+
 # Name: blocks and channels of the four stages.
 ARCHITECTURES = {
     'atto': ((2, 2, 6, 2), (40, 80, 160, 320)),
@@ -110,7 +112,7 @@ class ConvNeXtBlock(BaseModule):
 
     def _pointwise(self, channels_in: int, channels_out: int) -> nn.Module:
         if self.linear_pw_conv:
-            return nn.Linear(channels_in, channels_out)
+            return FastLinear(channels_in, channels_out)
         return nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

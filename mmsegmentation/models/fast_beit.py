@@ -11,6 +11,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import brentq
 
 from mmsegmentation.models.biased_attention import BiasedAttention
+from mmsegmentation.models.fast_linear import use_fast_linear
 from mmsegmentation.models.translate import TABLE, translate, unwrap
 
 
@@ -18,10 +19,10 @@ from mmsegmentation.models.translate import TABLE, translate, unwrap
 class FastBEiT(BEiT):
     """MMSegmentation's BEiT, faster, which also loads Microsoft's files as they are.
 
-    Attention is PyTorch's fused one (:class:`BiasedAttention`), with the same numbers
-    and the same weights. In evaluation on a CPU each layer keeps its bias by relative
-    position, 4 bytes x heads x N^2 for N tokens: at 640 x 640 1.5 GB for all of BEiT-B
-    and 3.9 GB for BEiT-L.
+    Attention is PyTorch's fused one (:class:`BiasedAttention`) and linear layers are
+    oneDNN's (:class:`FastLinear`), with the same numbers and the same weights. In
+    evaluation on a CPU each layer keeps its bias by relative position, 4 bytes x heads
+    x N^2 for N tokens: at 640 x 640 1.5 GB for all of BEiT-B and 3.9 GB for BEiT-L.
 
     With ``init_cfg=dict(type='Pretrained', checkpoint=...)`` it takes a checkpoint of
     https://github.com/microsoft/unilm/tree/master/beit or of MMSegmentation, for any
@@ -69,6 +70,7 @@ class FastBEiT(BEiT):
                 attn_drop_rate=stock.attn_drop.p,
                 proj_drop_rate=stock.proj_drop.p,
             )
+            use_fast_linear(layer.ffn)
 
     def init_weights(self) -> None:
         """Initialise, and load the pretrained weights if there are any."""

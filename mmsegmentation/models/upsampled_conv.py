@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmsegmentation.models.fast_linear import linears
 from mmsegmentation.models.resize_matrix import interpolation_matrix
 from mmsegmentation.models.winograd import conv3x3
 
@@ -52,11 +53,11 @@ def _add_resized(
         rows: (3, H, H_i), as :func:`_shifts` returns them.
         columns: The same for the width.
     """
-    n, c_in, height, width = features.shape
+    n, _, height, width = features.shape
     c_out = kernel.shape[0]
-    pixels = features.permute(0, 2, 3, 1).reshape(n, 1, height * width, c_in)
+    pixels = features.permute(0, 2, 3, 1).flatten(1, 2)
     # Per row of the kernel, its three places side by side, as more channels.
-    mixed = pixels @ kernel.permute(2, 1, 3, 0).reshape(3, c_in, 3 * c_out)
+    mixed = linears(pixels, kernel.permute(2, 3, 0, 1).flatten(1, 2))
     across = columns.permute(1, 2, 0).flatten(1)
     wide = across @ mixed.reshape(-1, width * 3, c_out)
     down = rows.permute(1, 0, 2).flatten(1).expand(n, -1, -1)

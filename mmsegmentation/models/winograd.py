@@ -48,6 +48,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     - float32 or float64, and no autocast: in float16 and bfloat16 the transforms, whose
       factors reach 8 and 1/24, would lose too many digits;
     - H and W are at least 24, and C and C_out at least 64: below, it does not pay;
+    - no AVX-512, by which PyTorch's own convolution is as fast;
     - not while the model is compiled or exported to ONNX.
 
     Stride, dilation and groups are 1, and the padding 1 zero, always.
@@ -77,6 +78,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
         and x.dtype in (torch.float32, torch.float64)
         and min(x.shape[2:]) >= LEAST_SIZE
         and min(weight.shape[:2]) >= LEAST_CHANNELS
+        and torch.backends.cpu.get_cpu_capability() != 'AVX512'
         and not torch.is_autocast_enabled('cpu')
         and not torch.compiler.is_compiling()
         and not torch.onnx.is_in_onnx_export()

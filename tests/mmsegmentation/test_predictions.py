@@ -79,6 +79,30 @@ def test_write_probs__is_a_numpy_file_named_like_the_mask(tmp_path):
     assert found.dtype == np.uint8
 
 
+NUMPY = "{'descr': '|u1', 'fortran_order': False, 'shape': (3, %s, 2), }\n"
+
+
+@pytest.mark.parametrize(
+    'header',
+    ['', NUMPY % 10**11, NUMPY % 10**30, NUMPY % -1, NUMPY % '"a"', NUMPY[:20], '[]\n'],
+    ids=['empty', 'large', 'larger', 'negative', 'text', 'cut', 'list'],
+)
+def test_probs__of_a_damaged_file_are_named_whatever_it_asks_for(make, header):
+    folder = make(MAPS)
+    write_probs(folder, 'b_1/0.jpg', np.zeros((3, 1, 1), np.uint8))
+    predictions = open_predictions(folder)
+    assert predictions.probs('b_1/0.jpg').tolist() == [[[0]]] * 3
+    path = folder / 'probs/b_1/0.npy'
+    start = b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little')
+    path.write_bytes(start + header.encode())
+    with pytest.raises(InputError, match=r'b_1/0\.npy: not readable'):
+        predictions.probs('b_1/0.jpg')
+    with path.open('wb') as file:
+        np.savez(file, np.zeros(3))
+    with pytest.raises(InputError, match=r'b_1/0\.npy: not readable'):
+        predictions.probs('b_1/0.jpg')
+
+
 def test_write_prediction__id_stays_inside_the_folder(tmp_path):
     with pytest.raises(InputError, match='must stay inside its folder'):
         write_prediction(tmp_path / 'pred', '../a.jpg', ids([[0]]), None)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from mmsegmentation.command import Parser, run_command
 
-if __package__:  # pytest looks for examples in docstrings, from the folder above
+if '.' in __name__:  # pytest looks for examples in docstrings, from the folder above
     from tests.tools.endings import difference, ending
 else:
     from endings import difference, ending
@@ -145,6 +145,18 @@ def killed_run(act: Callable, config: Path, work_dir: Path, after: float) -> int
     return process.exitcode or 0
 
 
+def prepare(args: argparse.Namespace, name: str) -> tuple[Path, Path]:
+    """Return the config of a run and its empty work folder; draw the data first."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not (args.out / 'data').exists():
+        make_data(args.out)
+    os.environ['RECYCLE_DATA'] = str(args.out / 'data')
+    whole = args.out / name / 'whole'
+    shutil.rmtree(whole.parent, ignore_errors=True)
+    whole.parent.mkdir()
+    return write_config(args), whole
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog='kill_experiment.py', description=__doc__.split('\n')[0])
     parser.add_argument('out', type=Path, help='folder to work in')
@@ -155,15 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--seed', type=int, default=0, help='other seed, other moments')
     parser.add_argument('--stock', action='store_true', help="MMSegmentation's runner")
     args = parser.parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    if not (args.out / 'data').exists():
-        make_data(args.out)
-    os.environ['RECYCLE_DATA'] = str(args.out / 'data')
-    config, act = write_config(args), train_stock if args.stock else train
+    act = train_stock if args.stock else train
     name = '-'.join(map(str, (args.model, args.loop, args.workers, act.__name__)))
-    whole = args.out / name / 'whole'
-    shutil.rmtree(whole.parent, ignore_errors=True)
-    whole.parent.mkdir()
+    config, whole = prepare(args, name)
     seconds = whole_run(act, config, whole)
     wanted, draw = ending(whole), random.Random(args.seed)
     same = failed = 0

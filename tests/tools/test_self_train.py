@@ -1,7 +1,6 @@
 """The cycle of self-training: its commands, in order, each once, whatever stops it."""
 
 import importlib
-import json
 import os
 import shutil
 import signal
@@ -334,11 +333,12 @@ KILLED = """
 import sys
 from pathlib import Path
 
+from mmsegmentation.command import run_command
 from tools import jobs, self_train
 
 jobs.HOME = Path(sys.argv[1])
 self_train.check_configs = lambda args: None
-raise SystemExit(self_train.main(sys.argv[2:]))
+run_command(lambda _: self_train.main(sys.argv[2:]))
 """
 
 
@@ -511,26 +511,34 @@ def check_labels_of(fold, data_root, work_dir):
 
 
 @pytest.mark.slow
-def test_cycle__as_a_process_that_is_killed(configs, own_names, tmp_path):
-    """Each command a process of its own; the first training is killed in the middle."""
-    data_root = own_names
+def test_cycle__as_a_process_that_is_killed(configs, own_names, in_process, tmp_path):
+    """A first training that is killed in the middle goes on in a second process."""
     work_dir = tmp_path / 'w'
-    argv = ['tools/self_train.py', configs['plain'], '--pseudo-config']
-    argv += [configs['pseudo'], '--data-root', data_root, '--work-dir', work_dir]
-    argv += ['--precision', 0]
-    command = [sys.executable, *map(str, argv)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    last = work_dir / 'round0/train/last_checkpoint'
-    while process.poll() is None and not last.exists():
-        time.sleep(0.02)
-    process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    resumed = [line for line in done.stdout.splitlines() if '--resume' in line]
-    assert len(resumed) <= 1
-    content = json.loads((work_dir / 'self_train.json').read_text())
+    argv = [configs['plain'], '--pseudo-config', configs['pseudo'], '--data-root']
+    argv = [str(arg) for arg in (*argv, own_names, '--work-dir', work_dir)]
+    argv += ['--precision', '0']
+
+    def run_until(reached):
+        command = [sys.executable, 'tools/self_train.py', *argv]
+        with (tmp_path / 'output').open('w') as output:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=output)
+        while process.poll() is None and not reached():
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+        return (tmp_path / 'output').read_text()
+
+    def trained():
+        steps = read_json(work_dir / 'self_train.json')['steps'].values()
+        return any(step['done'] for step in steps)
+
+    run_until((work_dir / 'round0/train/last_checkpoint').exists)
+    output = run_until(trained)
+    assert sum('--resume' in line for line in output.splitlines()) <= 1
+    made = in_process(None)
+    assert self_train.main(argv) == 0
+    assert len(made) == len(ONE_ROUND) - 1
+    content = read_json(work_dir / 'self_train.json')
     assert all(step['done'] for step in content['steps'].values())
     assert len(content['steps']) == len(ONE_ROUND)
     assert content['result']['use_round'] in (0, 1)
-    assert 'use round' in done.stdout

@@ -23,7 +23,7 @@ from pathlib import Path
 from mmsegmentation.command import Parser, run_command
 from mmsegmentation.files import read_json
 
-if __package__:  # pytest looks for examples in docstrings, from the folder above
+if '.' in __name__:  # pytest looks for examples in docstrings, from the folder above
     from tests.tools.endings import difference, ending, scalars
     from tests.tools.kill_experiment import HOME, MODELS, make_data
     from tests.tools.postgres import running_server

@@ -94,7 +94,7 @@ def test_join__origin_names_the_members(run, root, two, tmp_path):
     origin = read_json(out / 'predictions.json')
     assert origin['folds_sha256'] == sha256_of(root / 'folds/folds.json')
     assert [m['folder'] for m in origin['members']] == [str(two[1]), str(two[0])]
-    assert [m['fold'] for m in origin['members']] == [1, 0]
+    assert [m['fold']['fold'] for m in origin['members']] == [1, 0]
     assert [m['checkpoint_sha256'] for m in origin['members']] == ['1a', '0a']
     assert origin['members'][0]['predictions_sha256'] == sha256_of(
         two[1] / 'predictions.json'

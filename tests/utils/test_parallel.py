@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -259,6 +260,35 @@ def test_no_scheduler__is_one_line(raw, misuse, monkeypatch, address):
 def test_ended_process__is_one_line():
     with pytest.raises(InputError, match='--jobs 2: one of the processes was ended'):
         list(Workers(2).map(os._exit, [(3,), (3,)], 'end'))
+
+
+TOLD = """
+import os, sys, time
+from mmsegmentation.command import run_command
+from utils.parallel import Workers
+
+def work(folder):
+    open(f'{folder}/{os.getpid()}', 'w').close()
+    time.sleep(100)
+
+run_command(lambda _: list(Workers(2).map(work, [sys.argv[1:]] * 4, 'sleep')))
+"""
+
+
+def test_told_to_end__it_ends_its_processes(tmp_path):
+    process = subprocess.Popen([sys.executable, '-c', TOLD, str(tmp_path)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    started = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(started) == 2
+    for number in started:
+        while Path(f'/proc/{number}').exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
 
 
 def kill_when_begun(process: subprocess.Popen, mark: Path) -> str:

@@ -10,6 +10,8 @@ from mmengine.logging import MMLogger
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmsegmentation.models.fast_linear import FastLinear
+
 HOME = Path(__file__).resolve().parents[2]
 SIZES = {'convnext': 512, 'beit': 640}
 TITLES = {'convnext': 'UPerNet ConvNeXt-T', 'beit': 'UPerNet BEiT-B'}
@@ -29,7 +31,7 @@ def model_cfg(name: str, size: int, *, stock: bool) -> ConfigDict:
     Args:
         name: A key of ``SIZES``.
         stock: In MMSegmentation's own parts. Its ConvNeXt is another project's, so ours
-            serves both.
+            serves both, there with PyTorch's own linear layers.
     """
     cfg = Config.fromfile(HOME / f'_base_/models/upernet_{name}.py').model
     cfg.test_cfg = dict(mode='whole')
@@ -57,6 +59,9 @@ def build_pair(name: str, size: int, device: str) -> tuple[Any, Any]:
     MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)
     stock = MODELS.build(model_cfg(name, size, stock=True))
+    for layer in stock.modules():
+        if type(layer) is FastLinear:
+            layer.__class__ = nn.Linear  # type: ignore[assignment]
     stock.init_weights()
     for head in (stock.decode_head, stock.auxiliary_head):
         nn.init.normal_(head.conv_seg.weight, std=0.1)

@@ -16,7 +16,9 @@ INTERVAL = 0.5
 # Scores that MMEngine gets in percent.
 PERCENT = frozenset({'mIoU', 'mIoU_image', 'mAcc', 'aAcc'})
 MEMORY = re.compile('out of memory|OutOfMemory|not enough memory|t allocate memory')
-DIVERGED = re.compile(r'\b(nan|not finite|no longer finite|non-finite|diverged)\b', re.I)
+DIVERGED = re.compile(
+    r'\b(nan|not finite|no longer finite|non-finite|diverged)\b', re.I
+)
 # Left when told to, by Ctrl-C or SIGTERM; and killed from outside.
 TOLD = 130, 143, -2, -15
 KILLED = 137, -9

@@ -6,11 +6,12 @@ from typing import Any
 
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json, sha256_of
-from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from mmsegmentation.predictions import MARKER, Predictions
 from utils.error_page.curve_charts import pair_figure
 from utils.error_page.sources import Sources
 from utils.error_page.summary import Summary
 from utils.error_page.tables import image_values
+from utils.lineage import entry_of
 from utils.page import Gallery, class_colours
 
 PICTURES = 'pictures'
@@ -142,40 +143,44 @@ def _points(share: float) -> str:
     return f'{round(100 * share, 2) + 0.0:+.2f}'
 
 
-def provenance(name: str, predictions: Predictions, depth: int = 0) -> dict[str, Any]:
+def provenance(name: str, predictions: Predictions) -> dict[str, Any]:
     """Return where a prediction folder comes from, its members' folders included.
 
     Returns:
         ``name``, ``facts`` (pairs of texts) and ``members`` (of the same kind).
     """
-    origin = predictions.origin
-    facts = [('folder', str(predictions.folder))]
-    facts.append(('predictions.json', sha256_of(predictions.folder / MARKER)))
-    for key, value in origin.items():
-        if key not in NOT_SHOWN:
-            facts.append((key.replace('_', ' '), _text(value)))
-    members = origin.get('members')
+    told = entry_of(predictions.folder, predictions.origin)
+    return {**_told(told, 0), 'name': name}
+
+
+def _told(told: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """Return what is told of predictions, and whether they are still there."""
+    folder = Path(str(told.get('folder', '')))
+    facts = [
+        (str(key).replace('_', ' '), _text(value))
+        for key, value in told.items()
+        if key not in NOT_SHOWN
+    ]
+    if depth and (now := _change(folder, told.get('predictions_sha256'))):
+        facts.append(('now', now))
+    members = told.get('members')
     held = members if isinstance(members, list) and depth < DEEPEST else []
+    entries = [e if isinstance(e, dict) else {'folder': e} for e in held]
     return {
-        'name': name,
+        'name': folder.name if told.get('predictions_sha256') else str(folder),
         'facts': facts,
-        'members': [_member(entry, depth) for entry in held],
+        'members': [_told(entry, depth + 1) for entry in entries],
     }
 
 
-def _member(entry: Any, depth: int) -> dict[str, Any]:
-    """Return what is known of one member; more where its folder is as it was."""
-    told = entry if isinstance(entry, dict) else {'folder': entry}
-    folder = Path(str(told.get('folder', '')))
-    facts = [(str(k).replace('_', ' '), _text(v)) for k, v in told.items()]
+def _change(folder: Path, sha256: Any) -> str | None:
+    if sha256 is None:
+        return None
     try:
-        opened = open_predictions(folder)
-        if sha256_of(folder / MARKER) == told.get('predictions_sha256'):
-            return provenance(folder.name, opened, depth + 1)
-        facts.append(('now', 'the folder holds other predictions than those used'))
-    except InputError:
-        facts.append(('now', 'the folder is not there any more'))
-    return {'name': str(folder), 'facts': facts, 'members': []}
+        same = sha256_of(folder / MARKER) == sha256
+    except (OSError, ValueError):
+        return 'the folder is not there any more'
+    return None if same else 'the folder holds other predictions than those used'
 
 
 def _text(value: Any) -> str:

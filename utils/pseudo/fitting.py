@@ -10,8 +10,8 @@ from mmsegmentation.files import sha256_of
 from mmsegmentation.folds import open_folds
 from mmsegmentation.parts import find_masks, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.lineage import check_family_unseen, checkpoints_of
 from utils.parallel import Workers
-from utils.pseudo.lineage import check_family_unseen, checkpoints_of
 from utils.pseudo.thresholds import Fit, count_right, fit_thresholds
 
 
@@ -98,10 +98,12 @@ def open_source(folder: Path, predictions: Predictions, root: Path) -> Source:
             f'its classes differ from those of {predictions.folder}',
             'predict both with one class table',
         )
-    check_family_unseen(source)
+    check_family_unseen(folder, source.origin)
     image_ids = _not_left_out(source, predictions, root)
     masks = find_masks(root, image_ids, named_parts(source.origin))
-    related = not {*checkpoints_of(source)}.isdisjoint(checkpoints_of(predictions))
+    related = not {*checkpoints_of(source.origin)}.isdisjoint(
+        checkpoints_of(predictions.origin)
+    )
     return Source(source, masks, related)
 
 

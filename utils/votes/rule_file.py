@@ -12,29 +12,13 @@ import numpy as np
 
 from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json, write_json
+from utils.lineage import checkpoints_of
 from utils.votes.choice import METHODS, Choice, rows_of
 from utils.votes.measured import read_numbers
 from utils.votes.members import Voters
 from utils.voting import MEASURED, MOST, TIES
 
 KIND = 'vote'
-
-
-def checkpoints_of(origin: Mapping[str, Any]) -> list[str]:
-    """Return the SHA-256 of all checkpoints that predictions were made with, sorted.
-
-    Those of several folds, or a vote, were made with several.
-
-    >>> checkpoints_of({'members': [{'checkpoint_sha256': 'b'}, {'members': []}]})
-    ['b']
-    """
-    own = origin.get('checkpoint_sha256')
-    found = {own} if isinstance(own, str) else set()
-    members = origin.get('members')
-    for member in members if isinstance(members, list) else []:
-        if isinstance(member, dict):
-            found.update(checkpoints_of(member))
-    return sorted(found)
 
 
 def write_rule(

@@ -6,6 +6,25 @@ from torch import nn
 
 from mmsegmentation.models import winograd
 
+
+@pytest.fixture(autouse=True)
+def processor(monkeypatch):
+    """Have each test run as on a processor with AVX2; return how to have another."""
+
+    def be(name):
+        monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: name)
+
+    be('AVX2')
+    return be
+
+
+def test_conv__with_avx512_is_pytorchs_bit_for_bit(processor):
+    x, weight = inputs_of((24, 24), dtype=torch.float32)
+    assert not torch.equal(winograd.conv3x3(x, weight), plain(x, weight))
+    processor('AVX512')
+    assert torch.equal(winograd.conv3x3(x, weight), plain(x, weight))
+
+
 SIZES = [(24, 24), (25, 31), (27, 40), (66, 24)]
 
 

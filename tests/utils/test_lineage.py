@@ -3,29 +3,22 @@
 import pytest
 
 from mmsegmentation.files import read_json, sha256_of
-from utils.pseudo.lineage import checkpoints_of, earlier_rounds, family_of
+from mmsegmentation.predictions import open_predictions
+from utils.lineage import checkpoints_of, earlier_rounds, entry_of, folds_of
 from utils.pseudo_label import main
 
 MAPS = {'a.png': [[0, 1]]}
 FIRST = {'part': 'pseudo', 'round': 1, 'sha256': 'f' * 64}
 SECOND = {'part': 'pseudo', 'round': 2, 'sha256': 'e' * 64}
+FOLDS = [{'fold': number, 'folds': 2, 'parts': ['train']} for number in range(2)]
 
 
 @pytest.fixture
 def predict(make_predictions):
     def make(name, members=(), **origin):
-        told = [
-            {
-                'folder': str(member),
-                'predictions_sha256': sha256_of(member / 'predictions.json'),
-                'checkpoint_sha256': read_json(member / 'predictions.json').get(
-                    'checkpoint_sha256'
-                ),
-            }
-            for member in members
-        ]
-        if told:
-            origin |= {'members': told}
+        if members:
+            opened = [open_predictions(member) for member in members]
+            origin['members'] = [entry_of(p.folder, p.origin) for p in opened]
         return make_predictions(name, MAPS, 255, ('Background', 'Paper'), **origin)
 
     return make
@@ -41,12 +34,6 @@ def label(run, make_part):
         return read_json(root / 'pseudo/pseudo.json')
 
     return call
-
-
-def opened(folder):
-    from mmsegmentation.predictions import open_predictions
-
-    return open_predictions(folder)
 
 
 def test_first_round__has_no_round_before(predict, label):
@@ -77,14 +64,32 @@ def test_vote__of_votes_names_all_checkpoints_and_rounds(predict, label):
     assert summary['predictions']['sha256'] == sha256_of(outer / 'predictions.json')
 
 
-def test_vote__members_that_changed_or_are_gone_are_known_by_what_was_noted(predict):
-    one, two = predict('one', checkpoint_sha256='a'), predict('two', pseudo=[FIRST])
-    vote = opened(predict('vote', [one, two]))
-    predict('one', checkpoint_sha256='z', pseudo=[SECOND])
+def test_vote__knows_its_members_wherever_they_are(predict):
+    one = predict('one', checkpoint_sha256='a', pseudo=[SECOND])
+    two = predict('two', pseudo=[FIRST], fold=FOLDS[1])
+    vote = predict('outer', [predict('vote', [one, two])])
+    predict('one', checkpoint_sha256='z')
     (two / 'predictions.json').unlink()
-    assert [p.folder.name for p in family_of(vote)] == ['vote']
-    assert checkpoints_of(vote) == ['a']
-    assert earlier_rounds(vote) == []
+    origin = open_predictions(vote).origin
+    assert checkpoints_of(origin) == ['a']
+    assert earlier_rounds(origin) == [SECOND, FIRST]
+    assert folds_of(origin) == [None, FOLDS[1]]
+
+
+def test_member__cannot_name_another_folder_than_its_own(predict):
+    folder = predict('one', folder='elsewhere', predictions_sha256='b' * 64)
+    told = entry_of(folder, open_predictions(folder).origin)
+    assert list(told)[:2] == ['folder', 'predictions_sha256']
+    assert told['folder'] == str(folder)
+    assert told['predictions_sha256'] == sha256_of(folder / 'predictions.json')
+    assert not {'classes', 'images'} & told.keys()
+
+
+def test_family__of_endless_votes_ends():
+    origin = {'checkpoint_sha256': 'z'}
+    for number in range(1000):
+        origin = {'checkpoint_sha256': f'{number:03}', 'members': [origin]}
+    assert checkpoints_of(origin) == [f'{n}' for n in range(991, 1000)]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +111,6 @@ def test_family__odd_files_are_no_error(make_predictions, label, origin):
     assert summary['checkpoints_sha256'] == []
 
 
-FOLDS = [{'fold': number, 'folds': 2, 'parts': ['train']} for number in range(2)]
-
-
 def test_folds__of_one_model_and_of_votes(predict, label):
     one, two = (predict(f'fold{f["fold"]}', fold=f) for f in FOLDS)
     plain = predict('plain', fold=None)
@@ -117,14 +119,3 @@ def test_folds__of_one_model_and_of_votes(predict, label):
     assert label(predict('same', [one], fold=FOLDS[0]))['folds'] == [FOLDS[0]]
     assert label(predict('both', [one, two]))['folds'] == FOLDS
     assert label(predict('mixed', [plain, two]))['folds'] == [None, FOLDS[1]]
-
-
-def test_folds__of_a_member_that_is_gone_are_unknown(predict, label):
-    one, two = (predict(f'fold{f["fold"]}', fold=f) for f in FOLDS)
-    vote = predict('vote', [one, two])
-    (two / 'predictions.json').unlink()
-    assert label(vote)['folds'] == [FOLDS[0], None]
-    inner = predict('inner', [one, one])
-    outer = predict('outer', [inner, predict('three', fold=FOLDS[1])])
-    (inner.parent / 'three/predictions.json').unlink()
-    assert label(outer)['folds'] == [FOLDS[0], None]
