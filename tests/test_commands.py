@@ -22,6 +22,7 @@ KNOWN = {
     'tools/self_train.py',
     'tools/test.py',
     'tools/train.py',
+    'tools/tune.py',
     'utils/draw_data.py',
     'utils/eda.py',
     'utils/ensemble.py',
@@ -33,6 +34,7 @@ KNOWN = {
     'utils/pseudo_label.py',
     'utils/report.py',
     'utils/split.py',
+    'utils/study.py',
     'utils/submission.py',
 }
 SLOW = (
@@ -53,6 +55,8 @@ SLOW = (
     'albumentations',
     'SimpleITK',
     'jinja2',
+    'optuna',
+    'sqlalchemy',
 )
 HELP = f"""
 import runpy, sys

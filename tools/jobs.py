@@ -1,12 +1,14 @@
 """Commands of this repository, run as one would type them, one or several at once."""
 
+import ctypes
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -15,8 +17,17 @@ from mmsegmentation.command import InputError, usable_cpus
 
 HOME = Path(__file__).resolve().parents[1]
 LAST_LINES = 12
+# What starts a script by each launcher, where --launch does not say.
+PROGRAMS = {
+    'none': 'python',
+    'pytorch': 'torchrun --standalone --nproc-per-node gpu',
+    'slurm': 'srun python',
+    'mpi': 'mpirun python',
+}
 # Seconds until a command that was told to end is killed.
 PATIENCE = 10
+# Of linux/prctl.h.
+SET_PARENT_DEATH_SIGNAL = 1
 
 
 @dataclass(frozen=True)
@@ -28,11 +39,13 @@ class Call:
         codes: Exit codes that are no failure.
         keep_open: File descriptors that the command inherits, and with them the locks
             that they hold.
+        tied: Whether they are told to end when this process is killed (on Linux).
     """
 
     program: tuple[str, ...] = ('python',)
     codes: tuple[int, ...] = (0,)
     keep_open: tuple[int, ...] = ()
+    tied: bool = False
 
 
 PLAIN = Call()
@@ -69,6 +82,7 @@ class Job:
                 encoding='utf-8',
                 errors='replace',
                 pass_fds=call.keep_open,
+                preexec_fn=_end_with(os.getpid()) if call.tied else None,
             )
         except OSError as error:
             raise InputError(
@@ -120,6 +134,39 @@ class Job:
             self.process.wait()
         # Its workers may hold the pipe a little longer.
         self._listener.join(timeout=10)
+
+
+def _end_with(parent: int) -> Callable[[], None] | None:
+    """Return what a new process calls to be told to end when its parent has died."""
+    if sys.platform != 'linux':
+        return None
+    prctl = ctypes.CDLL(None).prctl
+
+    def tie() -> None:
+        prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)
+
+    return tie
+
+
+def program_of(launcher: str, launch: str | None) -> tuple[str, ...]:
+    """Return what starts the scripts of the models.
+
+    Args:
+        launcher: Of ``PROGRAMS``.
+        launch: Words in its place.
+
+    Raises:
+        InputError: They start nothing.
+    """
+    try:
+        program = shlex.split(launch or PROGRAMS[launcher])
+    except ValueError as error:
+        raise InputError('--launch', str(error), 'close the quotes') from None
+    if not program or (launch and launcher == 'none'):
+        raise InputError('--launch', 'starts nothing', 'name the --launcher too')
+    return tuple(program)
 
 
 def shown(path: object) -> str:
