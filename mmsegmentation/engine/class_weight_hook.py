@@ -83,18 +83,18 @@ def _takes_weights(loss: Any) -> bool:
 
 
 def class_weights(pixels: np.ndarray, power: float, limit: float) -> np.ndarray:
-    """Return the weight of each class; their mean is 1.
+    """Return the weight of each class; the mean over those that occur is 1.
 
     Args:
-        pixels: Labelled pixels of each class.
+        pixels: Labelled pixels of each class, not all 0.
         power: Exponent of the inverse share.
         limit: Of the largest weight to the smallest.
 
-    >>> class_weights(np.array([64, 16, 1, 0]), 0.5, 4.0).tolist()
-    [0.36363636363636365, 0.7272727272727273, 1.4545454545454546, 1.4545454545454546]
+    >>> class_weights(np.array([64, 16, 1, 0]), 0.5, 4.0).round(3).tolist()
+    [0.429, 0.857, 1.714, 1.714]
     """
-    rarity = pixels.max() / np.maximum(pixels, np.finfo(np.float64).tiny)
-    weights = np.minimum(rarity**power, limit)
-    if power:
-        weights[pixels == 0] = limit
-    return weights / weights.mean()
+    present = pixels > 0
+    weights = np.full(len(pixels), float(limit if power else 1))
+    rarity = pixels.max() / pixels[present]
+    weights[present] = np.minimum(rarity**power, limit)
+    return weights / weights[present].mean()
