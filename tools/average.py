@@ -88,7 +88,7 @@ def check_members(paths: Sequence[str], fold: 'Fold | None') -> list[dict[str, A
     if len(paths) < 2:
         raise InputError(paths[0], 'has none to be averaged with', 'name two or more')
     seen: dict[str, str] = {}
-    metas = []
+    metas: list[dict[str, Any]] = []
     for path in paths:
         content = check_checkpoint(path)
         check_predicting(content, path, fold, 'valid')

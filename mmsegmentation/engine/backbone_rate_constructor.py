@@ -2,7 +2,6 @@ from typing import Any
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from torch import nn
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -30,7 +29,7 @@ class BackboneRateConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
 
     def add_params(
-        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
+        self, params: list[dict], module: Any, prefix: str = '', **kwargs: Any
     ) -> None:
         """Make a group of each parameter; those of the backbone get their rate."""
         super().add_params(params, module, prefix, **kwargs)
@@ -39,4 +38,4 @@ class BackboneRateConstructor(DefaultOptimWrapperConstructor):
         own = {id(weight) for weight in module.backbone.parameters()}
         for group in params:
             if id(group['params'][0]) in own:
-                group['lr'] = group.get('lr', self.base_lr) * self.factor
+                group['lr'] = self.factor * group.get('lr', self.base_lr)

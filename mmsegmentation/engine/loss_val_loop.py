@@ -7,7 +7,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop
 from mmseg.registry import LOOPS
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @LOOPS.register_module()
@@ -51,8 +51,9 @@ class LossValLoop(ValLoop):
         return [self._loss_of(model, image[None], sample) for image, sample in pairs]
 
     def _loss_of(self, model: Any, image: Tensor, sample: Any) -> dict[str, float]:
-        labels = sample.gt_sem_seg.data
-        if (labels == model.decode_head.ignore_index).all():
+        heads = model.decode_head
+        last = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+        if (sample.gt_sem_seg.data == last.ignore_index).all():
             return {}
         losses = model(image, [sample], mode='loss')
         return {
