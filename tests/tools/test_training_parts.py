@@ -9,14 +9,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import pseudo_collate
-from mmengine.model import revert_sync_batchnorm
-from mmseg.registry import DATASETS, MODELS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.nn.functional import cross_entropy, interpolate
 
 from mmsegmentation.files import read_json, read_mask
-from mmsegmentation.runtime import check_checkpoint, quiet, read_config
+from mmsegmentation.runtime import check_checkpoint
+from tests.tools.loss_by_hand import loss_by_hand
 from tools import test, train
 from tools.soup import Mean
 
@@ -72,28 +69,6 @@ def weights_by_hand(root):
         pixels += np.bincount(read_mask(path).ravel(), minlength=256)[:11]
     root_of = np.sqrt(pixels[0] / pixels.clip(1)).clip(max=2)
     return torch.tensor(root_of / root_of[pixels > 0].mean(), dtype=torch.float32)
-
-
-def loss_by_hand(config, path, class_weight):
-    """Return the mean over images of both heads' cross entropies."""
-    cfg = read_config(config)
-    with quiet():
-        model = revert_sync_batchnorm(MODELS.build(cfg.model)).eval()
-        dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    model.load_state_dict(check_checkpoint(str(path))['state_dict'])
-    losses = []
-    for i in range(len(dataset)):
-        data = model.data_preprocessor(pseudo_collate([dataset[i]]), False)
-        truth = data['data_samples'][0].gt_sem_seg.data.long()
-        with torch.no_grad():
-            maps = model.backbone(data['inputs'])
-            heads = (model.decode_head(maps), model.auxiliary_head(maps))
-        found = []
-        for logits in heads:
-            logits = interpolate(logits, size=truth.shape[1:], mode='bilinear')
-            found.append(cross_entropy(logits, truth, class_weight, ignore_index=255))
-        losses.append((found[0].item(), 0.4 * found[1].item()))
-    return np.mean(losses, axis=0)
 
 
 def test_validation__loss_is_that_by_hand_in_log_and_tensorboard(bettered, shared_data):
