@@ -116,7 +116,7 @@ def _is_pseudo(leaf: Any) -> bool:
 def _pixels_of(leaf: Any) -> np.ndarray:
     if not hasattr(leaf, 'class_pixels'):
         raise ValueError(
-            'rare classes are found by a RecycleDataset, which counts the pixels of '
+            'telling rare classes needs a RecycleDataset, which counts the pixels of '
             f'each class in each image, got {type(leaf).__name__}'
         )
     return leaf.class_pixels()

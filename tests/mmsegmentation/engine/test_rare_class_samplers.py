@@ -103,5 +103,5 @@ def test_rare__misuse_is_told():
         RareClassSampler(DATA, prefer_rare=2)
     with pytest.raises(ValueError, match='a MixedDataset draws by its own ratio'):
         RareClassSampler(MixedDataset([DATA, DATA], [1, 1]))
-    with pytest.raises(ValueError, match='found by a RecycleDataset, which counts'):
+    with pytest.raises(ValueError, match='needs a RecycleDataset, which counts'):
         RareClassInfiniteSampler(Uncounted(lazy_init=True))
