@@ -21,11 +21,12 @@ class BackboneRateConstructor(DefaultOptimWrapperConstructor):
     def __init__(
         self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None
     ) -> None:
-        self.factor = (paramwise_cfg or {}).get('backbone_lr_mult')
-        if not (isinstance(self.factor, int | float) and self.factor > 0):
+        factor = (paramwise_cfg or {}).get('backbone_lr_mult')
+        if not (isinstance(factor, int | float) and factor > 0):
             raise ValueError(
-                f'paramwise_cfg needs backbone_lr_mult above 0, got {self.factor}'
+                f'paramwise_cfg needs backbone_lr_mult above 0, got {factor}'
             )
+        self.factor: float = factor
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
 
     def add_params(
@@ -38,4 +39,5 @@ class BackboneRateConstructor(DefaultOptimWrapperConstructor):
         own = {id(weight) for weight in module.backbone.parameters()}
         for group in params:
             if id(group['params'][0]) in own:
-                group['lr'] = self.factor * group.get('lr', self.base_lr)
+                rate: float = group.get('lr', self.base_lr)
+                group['lr'] = rate * self.factor
