@@ -39,5 +39,5 @@ class BackboneRateConstructor(DefaultOptimWrapperConstructor):
         own = {id(weight) for weight in module.backbone.parameters()}
         for group in params:
             if id(group['params'][0]) in own:
-                rate: float = group.get('lr', self.base_lr)
+                rate: Any = group.get('lr', self.base_lr)
                 group['lr'] = rate * self.factor
