@@ -63,10 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     metas = check_members(args.checkpoints, fold)
     with TemporaryDirectory() as cfg.work_dir:
         judge = build_judge(cfg, args, fold)
-        scores, soup = cook(args, judge)
-    print(table(args.checkpoints, scores, soup))
-    best = max(scores)
-    if soup.score < best and not args.anyway:
+        scores, best, soup = cook(args, judge)
+    print(table(args.checkpoints, scores, best, soup))
+    if soup.score < best.score and not args.anyway:
         print('below its best member: nothing written; see --method greedy, --anyway')
         return 1
     content = {
@@ -156,20 +155,23 @@ def build_judge(cfg: 'Config', args: Namespace, fold: 'Fold | None') -> 'Judge':
     return Judge(runner, batches)
 
 
-def cook(args: Namespace, judge: 'Judge') -> tuple[list[float], 'Soup']:
-    """Return the members' scores, and the average."""
-    from tools.soup import greedy, uniform
+def cook(args: Namespace, judge: 'Judge') -> tuple[list[float], 'Soup', 'Soup']:
+    """Return the members' scores, the best of them alone, and the average."""
+    from tools.soup import best_alone, greedy, uniform
 
-    scores = []
-    for path in args.checkpoints:
+    paths, scores = args.checkpoints, []
+    for path in paths:
         scores.append(judge.score(read_weights(path)))
         print(f'{path}: mIoU {scores[-1]:.4f}', flush=True)
+    best = best_alone(paths, scores, read_weights, judge)
     if args.method == 'swa':
-        return scores, uniform(args.checkpoints, read_weights, judge)
-    return scores, greedy(args.checkpoints, scores, read_weights, judge)
+        return scores, best, uniform(paths, read_weights, judge)
+    return scores, best, greedy(paths, scores, best, read_weights, judge)
 
 
-def table(paths: Sequence[str], scores: Sequence[float], soup: 'Soup') -> str:
+def table(
+    paths: Sequence[str], scores: Sequence[float], best: 'Soup', soup: 'Soup'
+) -> str:
     """Return one line for each member, the best first, and one for their mean."""
     width = max(map(len, paths))
     order = sorted(range(len(paths)), key=lambda i: -scores[i])
@@ -177,7 +179,10 @@ def table(paths: Sequence[str], scores: Sequence[float], soup: 'Soup') -> str:
     for i in order:
         mark = 'yes' if paths[i] in soup.taken else 'no'
         lines.append(f'{paths[i]:<{width}}  {scores[i]:.4f}  {mark}')
-    gain = soup.score - max(scores)
+    if best.score > max(scores):
+        what = 'the best, fresh statistics'
+        lines.append(f'{what:<{width}}  {best.score:.4f}')
+    gain = soup.score - best.score
     last = f'mean of {len(soup.taken)}'
     lines.append(f'{last:<{width}}  {soup.score:.4f}  {gain:+.4f} to the best')
     return '\n'.join(lines)

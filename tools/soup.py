@@ -134,6 +134,26 @@ def first_of(loader: DataLoader, count: int) -> Callable[[], Iterable[dict]]:
     return batches
 
 
+def best_alone(
+    names: Sequence[str], scores: Sequence[float], read: Read, judge: Judge
+) -> Soup:
+    """Return the best member, which a mean has to equal; of equal ones the first.
+
+    Where means get fresh statistics of batch norms, it is tried with these too: what
+    they bring is no merit of the mean.
+    """
+    score, name = max(scores), names[scores.index(max(scores))]
+    weights = read(name)
+    fresh = judge.refresh(weights)
+    if fresh is weights:
+        return Soup(weights, [name], score)
+    renewed = judge.score(fresh)
+    print(f'{name}, fresh statistics: mIoU {renewed:.4f}', flush=True)
+    if renewed > score:
+        return Soup(fresh, [name], renewed)
+    return Soup(weights, [name], score)
+
+
 def uniform(names: Sequence[str], read: Read, judge: Judge) -> Soup:
     """Return the even mean of all members, as SWA has it (Izmailov et al., 2018).
 
@@ -149,7 +169,11 @@ def uniform(names: Sequence[str], read: Read, judge: Judge) -> Soup:
 
 
 def greedy(
-    names: Sequence[str], scores: Sequence[float], read: Read, judge: Judge
+    names: Sequence[str],
+    scores: Sequence[float],
+    start: Soup,
+    read: Read,
+    judge: Judge,
 ) -> Soup:
     """Return the greedy soup (Wortsman et al., 2022, https://arxiv.org/abs/2203.05482).
 
@@ -159,17 +183,17 @@ def greedy(
     Args:
         names: Of the members; of equal ones the earlier one comes first.
         scores: Their mIoU.
+        start: What :func:`best_alone` returned.
         read: Gives the weights of one.
     """
-    order = sorted(range(len(names)), key=lambda i: -scores[i])
-    first = read(names[order[0]])
-    mean, soup = Mean(first), Soup(first, [names[order[0]]], scores[order[0]])
-    for i in order[1:]:
-        weights = read(names[i])
+    mean, soup = Mean(read(start.taken[0])), start
+    order = sorted(zip(names, scores, strict=True), key=lambda pair: -pair[1])
+    for name in (name for name, _ in order if name not in start.taken):
+        weights = read(name)
         mixed = judge.refresh(mean.result(weights))
         score = judge.score(mixed)
-        print(f'  with {names[i]}: mIoU {score:.4f}', flush=True)
+        print(f'  with {name}: mIoU {score:.4f}', flush=True)
         if score >= soup.score:
             mean.add(weights)
-            soup = Soup(mixed, [*soup.taken, names[i]], score)
+            soup = Soup(mixed, [*soup.taken, name], score)
     return soup

@@ -13,7 +13,7 @@ from mmsegmentation.files import read_json
 from mmsegmentation.runtime import check_checkpoint, quiet, read_config
 from mmsegmentation.sealed import MARK
 from tools import average, soup, test
-from tools.soup import Judge, Mean, Soup, first_of, greedy, uniform
+from tools.soup import Judge, Mean, Soup, best_alone, first_of, greedy, uniform
 
 FEW = ('--bn-batches', 1)
 
@@ -38,21 +38,37 @@ def reader(**values):
     return lambda name: {'w': torch.tensor(values[name], dtype=torch.float32)}
 
 
+def alone(name, value, score):
+    return Soup({'w': torch.tensor(value)}, [name], score)
+
+
 def test_greedy__takes_what_does_not_lower_the_score(capsys):
     # From the best one on: b alone .5; b and c mean 4, worse; b and a mean 2, as good;
     # all three of b, a and d mean 3, better.
     judge = Scripted({4.0: 0.4, 2.0: 0.5, 3.0: 0.6})
-    read = reader(a=1.0, b=3.0, c=5.0, d=5.0)
-    found = greedy(['a', 'b', 'c', 'd'], [0.3, 0.5, 0.4, 0.2], read, judge)
+    read, scores = reader(a=1.0, b=3.0, c=5.0, d=5.0), [0.3, 0.5, 0.4, 0.2]
+    found = greedy('abcd', scores, alone('b', 3.0, 0.5), read, judge)
     assert found.taken == ['b', 'a', 'd']
     assert (found.weights['w'].item(), found.score) == (3.0, 0.6)
     assert capsys.readouterr().out.count('\n') == 3
 
 
-def test_greedy__best_member_alone_is_kept_as_it_is(capsys):
-    judge = Scripted({2.0: 0.1})
-    found = greedy(['a', 'b'], [0.5, 0.5], reader(a=1.0, b=3.0), judge)
-    assert found == Soup({'w': torch.tensor(1.0)}, ['a'], 0.5)
+def test_greedy__best_member_alone_is_kept_as_it_is():
+    judge, read = Scripted({2.0: 0.1}), reader(a=1.0, b=3.0)
+    best = best_alone('ab', [0.5, 0.5], read, judge)
+    assert best == alone('a', 1.0, 0.5)
+    assert greedy('ab', [0.5, 0.5], best, read, judge) is best
+
+
+@pytest.mark.parametrize(('renewed', 'kept'), [(0.7, 9.0), (0.5, 3.0)])
+def test_best__is_tried_with_the_statistics_that_means_get(
+    renewed, kept, monkeypatch, capsys
+):
+    judge = Scripted({9.0: renewed})
+    monkeypatch.setattr(judge, 'refresh', lambda weights: {'w': torch.tensor(9.0)})
+    best = best_alone('ab', [0.3, 0.5], reader(a=1.0, b=3.0), judge)
+    assert best == alone('b', kept, max(renewed, 0.5))
+    assert capsys.readouterr().out == f'b, fresh statistics: mIoU {renewed:.4f}\n'
 
 
 def test_uniform__takes_all():
@@ -118,7 +134,8 @@ def test_average__that_is_worse_is_not_written(
     trained, members, shared_data, run, tmp_path, monkeypatch
 ):
     worse = Soup({}, [str(path) for path in members], 0.25)
-    monkeypatch.setattr(average, 'cook', lambda args, judge: ([0.5, 0.4], worse))
+    best = Soup({}, [str(members[0])], 0.5)
+    monkeypatch.setattr(average, 'cook', lambda args, judge: ([0.5, 0.4], best, worse))
     monkeypatch.setattr(average, 'build_judge', lambda *_: None)
     out = tmp_path / 'mean.pth'
     code, said, _ = run(average.main, trained[0], *members, '--out', out)
