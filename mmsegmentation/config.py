@@ -49,6 +49,7 @@ RUNNER_KEYS = frozenset(
         'fold',
         'folds',
         'pseudo_part',
+        'trains_on_validation',
     }
 )
 # Names that configs give to parts of themselves: all that MMSegmentation's own use,

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
 from mmsegmentation.fold_config import use_fold
-from mmsegmentation.fold_origin import check_resumed, check_start
+from mmsegmentation.fold_origin import (
+    check_resumed,
+    check_start,
+    trains_on_validation,
+)
 from mmsegmentation.folds import Fold
 from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
@@ -97,9 +101,10 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
     pseudo = join_records(content, pseudo, str(cfg.load_from), bool(args.resume))
+    final = trains_on_validation(cfg, content, fold)
     runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
-    runner.register_hook(OriginHook(fold.record if fold else None, pseudo))
+    runner.register_hook(OriginHook(fold.record if fold else None, pseudo, final))
     replace = ReplaceHook(earlier)
     runner.register_hook(replace)
     stop = StopHook()
@@ -113,7 +118,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
         remove_leftovers(work_dir)
         if anew:
             cut_logs(runner, {})
-        _say_start(cfg, runner.log_dir)
+        _say_start(cfg, runner.log_dir, final)
     try:
         runner.train()
     except Stopped as stopped:
@@ -183,10 +188,16 @@ def _choose_precision(cfg: 'Config', args: Namespace) -> None:
         )
 
 
-def _say_start(cfg: 'Config', log_dir: str) -> None:
+def _say_start(cfg: 'Config', log_dir: str, final: bool) -> None:
     from mmsegmentation.precision import has_bf16
 
     print(f'log: {log_dir}', flush=True)
+    if final:
+        print(
+            'trains on the validation part too: no scores, no best checkpoint; '
+            'the last one counts',
+            flush=True,
+        )
     if cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper' and not has_bf16():
         print('this CPU has no bfloat16 arithmetic: training in float32', flush=True)
 

@@ -4,12 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 
 from mmsegmentation.engine.resume_hook import ResumeHook
 from mmsegmentation.runtime import read_data
 from mmsegmentation.sealed import write_sealed
+
+OURS: dict[Any, str] = {
+    'CheckpointHook': 'WholeCheckpointHook',
+    CheckpointHook: 'WholeCheckpointHook',
+    'EarlyStoppingHook': 'ExactEarlyStoppingHook',
+    EarlyStoppingHook: 'ExactEarlyStoppingHook',
+}
 
 
 @register_backend('sealed')
@@ -40,17 +47,15 @@ class QuietRunner(Runner):
     """MMEngine's runner, which loses no work and speaks to its log alone.
 
     Whatever config it gets, checkpoints are written whole, and a resumed run ends as
-    one that was never stopped: it takes our hook and loop in the place of MMEngine's
-    ``CheckpointHook`` and ``EpochBasedTrainLoop``, and adds ``ResumeHook``.
+    one that was never stopped: it takes our hooks and loop in the place of MMEngine's
+    ``CheckpointHook``, ``EarlyStoppingHook`` and ``EpochBasedTrainLoop``, and adds
+    ``ResumeHook``.
     """
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """Register a hook, ours in the place of MMEngine's."""
-        if isinstance(hook, dict) and hook.get('type') in (
-            'CheckpointHook',
-            CheckpointHook,
-        ):
-            hook = {**hook, 'type': 'WholeCheckpointHook'}
+        if isinstance(hook, dict) and hook.get('type') in OURS:
+            hook = {**hook, 'type': OURS[hook['type']]}
         super().register_hook(hook, priority)
 
     def register_hooks(

@@ -9,6 +9,8 @@ import pytest
 
 from mmsegmentation.files import read_json
 from mmsegmentation.predictions import open_predictions
+from tests.tools.endings import scalars
+from tests.tools.loss_by_hand import loss_by_hand
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2'
@@ -39,12 +41,21 @@ def process(tmp_path, shared_data):
 def test_train__overwrites_once_and_speaks_once(own_run, process):
     config, work_dir = own_run
     arguments = (config, '--work-dir', work_dir, '--overwrite', '--cfg-options')
-    done = process('train.py', *arguments, 'train_cfg.max_iters=2', two=True)
+    options = ['train_cfg.max_iters=2', 'val_cfg.type=LossValLoop']
+    for head in ('decode_head', 'auxiliary_head'):
+        # On the CPU each process would have statistics of its own.
+        norm = f'model.{head}.norm_cfg'
+        options += [f'{norm}.type=GN', f'{norm}.num_groups=1']
+    done = process('train.py', *arguments, *options, two=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert [line.split(':')[0] for line in done.stdout.splitlines()] == ['log', 'best']
     found = sorted(path.name for path in work_dir.glob('*.pth'))
     assert found == ['best_mIoU_iter_2.pth', 'iter_2.pth']
     assert read_json(work_dir / 'metrics.json')['images'] == 3
+    # Of three images each process has two: one of them counts once all the same.
+    (line,) = (line for line in scalars(work_dir) if 'val_loss' in line)
+    wanted = loss_by_hand(config, work_dir / 'iter_2.pth', None, options).sum()
+    assert line['val_loss'] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_predict__is_the_same_as_of_one_process(trained, process, tmp_path):

@@ -21,6 +21,7 @@ Curves = Mapping[str, Mapping[str, Sequence[tuple[float, float | None]]]]
 # Of a log: what is drawn first, and under which heading.
 HEADINGS = {
     'loss': 'Loss in training',
+    'val_loss': 'Loss in validation, mean over images',
     'mIoU': 'Validation mIoU, pooled pixels (%)',
     'mIoU_image': 'Validation mIoU, mean over images (%)',
     'mAcc': 'Validation accuracy, mean over classes (%)',
