@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 T = TypeVar('T')
@@ -62,6 +63,7 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """
     try:
         with _left_in_order():
+            _check_working_directory()
             code = main(None)
         sys.stdout.flush()
     except InputError as error:
@@ -75,6 +77,15 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     raise SystemExit(code)
+
+
+def _check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError(
+            'working directory', 'is deleted', 'change into another folder'
+        ) from None
 
 
 @contextmanager

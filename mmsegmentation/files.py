@@ -349,6 +349,7 @@ def _create(path: Path) -> int:
 
 
 def _make_beside(path: Path, make: Callable[[Path], T]) -> tuple[Path, T]:
+    folder_made = False
     try:
         while True:
             beside = path.with_name(f'.{path.name}.{token_hex(4)}')
@@ -357,7 +358,11 @@ def _make_beside(path: Path, make: Callable[[Path], T]) -> tuple[Path, T]:
             except FileExistsError:
                 continue
             except FileNotFoundError:
+                # Folders that take nothing, /proc and deleted ones, say so for ever.
+                if folder_made:
+                    raise
                 path.parent.mkdir(parents=True, exist_ok=True)
+                folder_made = True
     except OSError as error:
         raise InputError(
             path, f'cannot be made ({error.strerror})', 'choose another place'

@@ -62,6 +62,15 @@ def test_run_command__wrong_input_is_one_line_and_code_2(run):
     assert run(main) == (2, 'read 3 images\n', wanted)
 
 
+def test_run_command__deleted_working_directory_is_told(run, tmp_path, monkeypatch):
+    gone = tmp_path / 'gone'
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    wanted = 'error: working directory: is deleted; change into another folder\n'
+    assert run(lambda _: 0) == (2, '', wanted)
+
+
 def test_run_command__ctrl_c_is_code_130(run):
     def main(_):
         raise KeyboardInterrupt
