@@ -135,6 +135,19 @@ def test_page__hostile_names_are_text(write, open_page, width):
     assert page.evaluate('document.documentElement.scrollWidth') <= width
 
 
+def test_chart__toolbar_sends_nothing_and_hides_nothing(write, open_page):
+    page = open_page(write('a'))
+    page.locator('#bars .plot').hover()
+    buttons = page.locator('#bars .modebar-btn')
+    names = buttons.evaluate_all('all => all.map(e => e.dataset.title)')
+    assert names == ['Download plot as a PNG', 'Zoom in', 'Zoom out', 'Reset axes']
+    bar, chart = page.locator('#bars .modebar'), page.locator('#bars .main-svg').first
+    below = bar.bounding_box()['y'] + bar.bounding_box()['height']
+    assert below <= chart.bounding_box()['y']
+    # Above all that is shown there, and not cut off.
+    buttons.first.click(trial=True, timeout=20_000)
+
+
 def test_table__sorts_by_number_and_filters_and_theme_switches(write, open_page):
     page = open_page(write('a'), scheme='dark')
     cells = page.locator('#numbers tbody tr:visible td:nth-child(2)')

@@ -45,7 +45,8 @@ const page = {
     if (root.classList.contains('paper') && !layout.width) layout.width = plot.clientWidth;
     const config = {
       responsive: true, displaylogo: false, displayModeBar: small || narrow.matches ? false : 'hover',
-      modeBarButtonsToRemove: ['select2d', 'lasso2d', 'zoom2d', 'pan2d'],
+      // Named one by one: Plotly's own choice holds one that uploads the chart.
+      modeBarButtons: [['toImage'], ['zoomIn2d', 'zoomOut2d', 'resetScale2d']], plotlyServerURL: '',
     };
     return Plotly.react(plot, figure.data, layout, config);
   }
