@@ -128,7 +128,10 @@ def kind_chart(models: Models) -> Chart:
                 'name': text,
                 'y': names_of(models),
                 'x': [m['errors']['kinds'][kind] / pixels_of(m) for m in models],
-                'marker': {'color': f'rgb{ERROR_COLOURS[kind]}'},
+                'marker': {
+                    'color': f'rgb{ERROR_COLOURS[kind]}',
+                    'line': {'color': GREY, 'width': 1},
+                },
                 'hovertemplate': '%{y}: %{x:.2%}<extra>' + text + '</extra>',
             }
         )
