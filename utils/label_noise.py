@@ -2,11 +2,6 @@
 
     python utils/label_noise.py PRED --data-root ROOT --out D --json RAW/train.json
 
-wrong class  an object is predicted as another class
-missing      an object is predicted where the label has none
-superfluous  an object's pixels are predicted as background
-shifted      an object is predicted, but in part elsewhere
-
 Writes objects.csv and images.csv, the most doubtful first, findings.json, which CVAT
 (COCO 1.0) and FiftyOne (COCODetectionDataset) open, and top.png, the first of them as
 pictures. No label is changed. The predictions must be of a model that was not trained
@@ -25,6 +20,7 @@ from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
 from mmsegmentation.parts import check_unseen, locate, mask_of, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.class_table import check_classes, read_table
+from utils.noise.kinds import MEANINGS, SCORE
 from utils.parallel import ALONE, Workers, add_worker_options
 
 if TYPE_CHECKING:
@@ -70,13 +66,15 @@ def rank_label_noise(
         'predictions': str(predictions.folder),
         'predictions_sha256': sha256_of(predictions.folder / MARKER),
     }
-    return rank(list(evidence), predictions.classes, origin, min_score)
+    outlined = annotations is not None
+    return rank(list(evidence), predictions.classes, origin, min_score, outlined)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog='utils/label_noise.py',
         description='Rank the labels that predictions contradict with confidence.',
+        epilog=f'Kinds of findings: {say_kinds()}. Score: {SCORE}.',
     )
     add = parser.add_argument
     add('pred', type=Path, metavar='PRED', help='predictions of images not trained on')
@@ -93,7 +91,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--json',
         type=Path,
         metavar='JSON',
-        help="the part's COCO JSON: outlines and ids of its objects",
+        help="the part's COCO JSON: outlines and ids of its objects; without it, each "
+        'connected region of a class is one object',
     )
     text = f'findings drawn in top.png, at most {MOST_DRAWN}'
     add('--top', type=int, default=20, metavar='N', help=text)
@@ -159,14 +158,37 @@ def check_numbers(args: argparse.Namespace) -> None:
         )
 
 
+def say_kinds() -> str:
+    """Return what the kinds of findings mean, in one line."""
+    return '; '.join(f'{kind}, {meaning}' for kind, meaning in MEANINGS.items())
+
+
+def say_objects(ranking: 'Ranking') -> str:
+    """Return how many objects were judged, and what counts as one."""
+    what = 'as outlined in the JSON' if ranking.outlined else 'connected regions'
+    return f'{ranking.objects:,} labelled objects ({what})'
+
+
+def say_model(ranking: 'Ranking') -> str:
+    """Return how good the model is that the findings come from."""
+    return (
+        f'mIoU of the predictions by these labels: {ranking.miou:.3f}; the weaker a '
+        'model, the more of its findings are its own mistakes'
+    )
+
+
 def print_summary(ranking: 'Ranking') -> None:
     """Print how many findings there are of each kind, and the first of them."""
     kinds = [finding.kind for finding in ranking.findings]
-    counts = ', '.join(f'{kinds.count(kind)} {kind}' for kind in sorted(set(kinds)))
     print(
-        f'{ranking.objects} labelled objects; {len(kinds)} findings in '
-        f'{len(ranking.images)} images{": " if kinds else ""}{counts}'
+        f'{say_objects(ranking)}; {len(kinds)} findings in {len(ranking.images)} images'
     )
+    print(say_model(ranking))
+    for kind, meaning in MEANINGS.items():
+        if kind in kinds:
+            print(f'  {kinds.count(kind):>5} {kind}: {meaning}')
+    if kinds:
+        print(f'the first by score ({SCORE}):')
     for finding in ranking.findings[:5]:
         said = ranking.classes[finding.given]
         if finding.suggested != finding.given:

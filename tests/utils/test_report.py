@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmsegmentation.classes import PALETTE
 from mmsegmentation.files import read_json
 from mmsegmentation.predictions import score_predictions
 from utils.ensemble import main as ensemble
+from utils.error_page.measure import ERROR_COLOURS
 from utils.error_page.sources import short_names
 from utils.pseudo_label import main as pseudo_label
 from utils.report import main
@@ -276,7 +278,24 @@ def test_label_noise__lists_and_pictures_of_contradicted_labels(
         'Metal',
     )
     assert (out / 'pictures/labels/0.jpg').exists()
-    assert 'id="noise-section"' in (out / 'index.html').read_text('utf-8')
+    outline = (out / 'pictures/labels/0.svg').read_text('utf-8')
+    assert outline.count('d="M5 5 5 30 30 30 30 5Z"') == 2
+    assert 'viewBox="0 0 40 40"' in outline
+    text = (out / 'index.html').read_text('utf-8')
+    section = text[text.index('id="noise-section"') :]
+    section = section[: section.index('id="training-section"')]
+    assert '"outline":"pictures/labels/0.svg","note":"Paper, or Metal?"' in section
+    assert (
+        'mIoU of the predictions by these labels: 0.897' in section
+    )  # (1 + 5 / 6 + 6 / 7) / 3.
+    assert 'shifted, an object is predicted, but in part elsewhere' in section
+    assert 'aria-label="Classes"' in section
+
+
+def test_error_colours__are_no_class_s():
+    colours = np.array(list(ERROR_COLOURS.values()))
+    apart = np.linalg.norm(colours[:, None] - np.array(PALETTE), axis=-1)
+    assert apart.min() > 80
 
 
 def test_pictures__errors_have_the_colours_of_the_legend(
@@ -286,9 +305,9 @@ def test_pictures__errors_have_the_colours_of_the_legend(
     with Image.open(out / 'pictures/errors0/0.png') as picture:
         shown = np.asarray(picture.convert('RGBA'))
     assert shown[0, 0, 3] == 0
-    assert shown[0, 1].tolist() == [230, 159, 0, 255]
-    assert shown[0, 3].tolist() == [204, 121, 167, 255]
-    assert shown[2, 0].tolist() == [0, 114, 178, 255]
+    assert shown[0, 1].tolist() == [255, 255, 0, 255]
+    assert shown[0, 3].tolist() == [255, 128, 0, 255]
+    assert shown[2, 0].tolist() == [0, 255, 255, 255]
 
 
 def test_report__is_replaced_only_when_asked(root, make_predictions, report, misuse):

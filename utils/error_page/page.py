@@ -50,6 +50,7 @@ def make_gallery(summary: Summary) -> Gallery:
         classes=list(names),
         sorts=sorts,
         layers=layers,
+        decimals=dict.fromkeys(sorts, 3),
     )
 
 
