@@ -237,6 +237,7 @@ def test_origin__of_a_vote_names_its_members(
     (two / 'predictions.json').write_text('{}')
     _, content, out = report(vote)
     first, second = content['provenance'][0]['members']
+    assert [first['name'], second['name']] == ['one', 'two']
     assert ['config', 'some.py'] in first['facts']
     assert second['facts'][-1][0] == 'now'
     assert '1a2b' in (out / 'index.html').read_text('utf-8')
@@ -258,6 +259,12 @@ def test_curves__come_from_the_checkpoints_work_directory_or_logs(
     named = make_predictions('b', WRONG, **NAMED)
     _, _, out = report(named, '--overwrite', '--logs', log)
     assert len(rows_of(out / 'curves.csv')) == 1
+    _, _, out = report(named, '--overwrite', '--logs', log, log.parent)
+    assert len({row['model'] for row in rows_of(out / 'curves.csv')}) == 2
+    second = make_predictions('c', WRONG, **NAMED)
+    _, _, out = report(beside, second, '--overwrite')
+    assert [row['model'] for row in rows_of(out / 'curves.csv')] == ['a']
+    assert 'No log of training: c.' in (out / 'index.html').read_text('utf-8')
 
 
 @pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
@@ -326,7 +333,7 @@ def test_misuse__is_refused_before_anything_is_written(
     misuse(main, 'named twice', pred, pred, *out)
     misuse(main, 'no prediction folder', tmp_path, *out)
     misuse(main, 'boundary: is 0; give 1 to', pred, *out, '--boundary', 0)
-    misuse(main, '2 for 1 folders', pred, *out, '--logs', 'a', 'b')
+    misuse(main, '1 for 2 folders', pred, root, *out, '--logs', 'a')
     misuse(main, 'holds no vis_data', pred, *out, '--logs', root)
     misuse(main, 'would replace', pred, *out[:2], '--out', tmp_path, '--overwrite')
     misuse(main, 'holds no part', pred, '--data-root', tmp_path / 'none', *out[2:])

@@ -111,7 +111,7 @@ def _gallery(ranking: 'Ranking', items: list[dict[str, Any]]) -> Gallery:
         },
         layers={'label': 'label', 'prediction': 'prediction'},
         decimals={'score': 3},
-        class_heading='label anywhere in the picture',
+        class_heading='any label in view',
         unit='findings',
     )
 

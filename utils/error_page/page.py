@@ -8,7 +8,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json, sha256_of
 from mmsegmentation.predictions import MARKER, Predictions
 from utils.error_page.curve_charts import pair_figure
-from utils.error_page.sources import Sources
+from utils.error_page.sources import Sources, short_names
 from utils.error_page.summary import Summary
 from utils.error_page.tables import image_values
 from utils.lineage import entry_of
@@ -167,11 +167,21 @@ def _told(told: Mapping[str, Any], depth: int) -> dict[str, Any]:
     members = told.get('members')
     held = members if isinstance(members, list) and depth < DEEPEST else []
     entries = [e if isinstance(e, dict) else {'folder': e} for e in held]
+    names = _member_names([str(entry.get('folder', '')) for entry in entries])
     return {
-        'name': folder.name if told.get('predictions_sha256') else str(folder),
         'facts': facts,
-        'members': [_told(entry, depth + 1) for entry in entries],
+        'members': [
+            {'name': name, **_told(entry, depth + 1)}
+            for name, entry in zip(names, entries, strict=True)
+        ],
     }
+
+
+def _member_names(folders: list[str]) -> list[str]:
+    """Return short names that tell members apart; of one folder, the whole path."""
+    if len(set(folders)) < len(folders):
+        return folders
+    return short_names([Path(folder) for folder in folders])
 
 
 def _change(folder: Path, sha256: Any) -> str | None:

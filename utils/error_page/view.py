@@ -29,7 +29,6 @@ def page_context(
         'error_legend': _error_legend(),
         'confidence': more.confidence_chart(levels, bool(summary.labelled)),
         'curves': more.curve_charts(curves),
-        'without_log': [m['name'] for m in models if m['name'] not in curves],
         'pseudo': _pseudo_table(content['pseudo_labels'], classes),
         'labelled': bool(summary.labelled),
         'several': len(models) > 1,
