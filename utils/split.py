@@ -121,7 +121,8 @@ def check_groups(groups: np.ndarray, count: int) -> None:
     if found < count:
         raise InputError(
             f'--folds {count}',
-            f'{len(groups)} images form {found} groups that stay together',
+            f'{len(groups)} images form {found} group{"s" * (found > 1)}, each kept '
+            'together',
             'ask for fewer folds, or group by less',
         )
 
