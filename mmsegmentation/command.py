@@ -39,6 +39,8 @@ class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
         # Of an option that is required, a flag or a list, the default tells nothing.
         if action.default is None or action.default is False or action.default == []:
             return action.help
+        if isinstance(action.default, list):
+            return f'{action.help} (default: {" ".join(map(str, action.default))})'
         return super()._get_help_string(action)
 
 

@@ -8,7 +8,7 @@ import shutil
 import struct
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -194,6 +194,23 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         return
     if any(path.iterdir()) if path.is_dir() else path.exists():
         raise InputError(path, 'exists', 'pass --overwrite to replace it')
+
+
+def refuse_overlap(out: Path, sources: Iterable[Path], beneath: bool = False) -> None:
+    """Stop if ``out`` is one of ``sources``, or holds one, or lies in one.
+
+    Args:
+        beneath: Whether it may lie in one.
+
+    Raises:
+        InputError: It would replace a source, or be taken for a part of it.
+    """
+    place = out.resolve()
+    for source in sources:
+        if source.resolve().is_relative_to(place):
+            raise InputError(out, f'would replace {source}', 'choose another --out')
+        if not beneath and place.is_relative_to(source.resolve()):
+            raise InputError(out, f'lies in {source}', 'choose another --out')
 
 
 @contextmanager

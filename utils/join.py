@@ -18,6 +18,7 @@ from mmsegmentation.files import (
     link_or_copy,
     mask_name,
     refuse_existing,
+    refuse_overlap,
     whole_folder,
 )
 from mmsegmentation.folds import Folds, open_folds
@@ -92,10 +93,7 @@ def check_places(folders: Sequence[Path], out: Path) -> None:
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
             raise InputError(folder, 'is named twice', 'name each folder once')
-        if out.resolve() in (place, *place.parents):
-            raise InputError(out, f'would replace {folder}', 'choose another --out')
-        if place in out.resolve().parents:
-            raise InputError(out, f'lies in {folder}', 'choose another --out')
+    refuse_overlap(out, folders)
 
 
 def check_member(member: Predictions, first: Predictions, folds: Folds) -> None:

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
+from mmsegmentation.files import (
+    refuse_existing,
+    refuse_overlap,
+    sha256_of,
+    whole_folder,
+)
 from mmsegmentation.parts import check_unseen, locate, mask_of, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.class_table import check_classes, read_table
@@ -113,9 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_numbers(args)
     refuse_existing(args.out, args.overwrite)
     predictions = open_predictions(args.pred)
-    for source in filter(None, (args.pred, args.data_root, args.json)):
-        if source.resolve().is_relative_to(args.out.resolve()):
-            raise InputError(args.out, f'would replace {source}', 'name another --out')
+    refuse_overlap(args.out, filter(None, (args.pred, args.data_root, args.json)))
     order = read_table(args.data_root).order
     check_classes(predictions, args.data_root)
     check_unseen(predictions.folder, predictions.origin)

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import refuse_existing, whole_folder, write_json
+from mmsegmentation.files import (
+    refuse_existing,
+    refuse_overlap,
+    whole_folder,
+    write_json,
+)
 from utils.error_page.curves import Curves, curves_of
 from utils.error_page.errors import FARTHEST
 from utils.error_page.sources import Sources, open_sources
@@ -63,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_args(args)
     sources = open_sources(args.preds, args.data_root)
+    refuse_overlap(args.out, [*args.preds, args.data_root])
     curves = read_logs(sources, args.logs)
     for note in sources.notes:
         print(f'note: {note}')
@@ -103,10 +109,8 @@ def check_args(args: argparse.Namespace) -> None:
         raise InputError(
             '--logs', f'{len(args.logs)} for {len(args.preds)} folders', 'one for each'
         )
-    out = args.out.resolve()
-    for source in (*args.preds, args.data_root, *(args.logs or ())):
-        if out in (source.resolve(), *source.resolve().parents):
-            raise InputError(out, f'would replace {source}', 'choose another --out')
+    sources = [*args.preds, args.data_root, *(args.logs or ())]
+    refuse_overlap(args.out, sources, beneath=True)
 
 
 def read_logs(

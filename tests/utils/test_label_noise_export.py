@@ -259,6 +259,7 @@ def test_misuse__one_line_and_nothing_written(misuse, given, tmp_path):
     other.write_text(json.dumps({'images': [{'id': 1, 'file_name': '../x.jpg'}]}))
     misuse(main, '1 problems?, first: .*inside its folder', *given, '--json', other)
     misuse(main, f'would replace {pred}', *given[:4], root.parent, '--overwrite')
+    misuse(main, f'lies in {root}', *given[:4], root / 'labels')
     (pred / 'probs/b').mkdir(parents=True)
     np.save(pred / 'probs/b/0.npy', np.zeros((3, 12, 12), np.uint8))
     misuse(main, r'shape \(3, 12, 12\), not uint8 of 4 classes', *given)

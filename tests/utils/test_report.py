@@ -188,12 +188,14 @@ def test_without_truth__shows_what_it_can_and_says_why(
 def test_labels__of_a_model_are_no_truth(make_part, make_predictions, report, run):
     root = make_part('test', TRUTH, masks=False)
     make_part('valid', {'v.jpg': [[0] * 9]})
-    pred = make_predictions('p', WRONG, 250, **NAMED)
+    pred = make_predictions('p', WRONG, 250, classes=(*CLASSES, 'Glass'))
     assert run(pseudo_label, pred, '--data-root', root)[0] == 0
     _, content, out = report(pred)
     assert content['labelled_images'] == 0
     assert ['round', '1'] in content['pseudo_labels']['facts']
-    assert 'Pseudo labels of the data root' in (out / 'index.html').read_text('utf-8')
+    text = (out / 'index.html').read_text('utf-8')
+    assert 'Pseudo labels of the data root' in text
+    assert 'trained on. None were kept of: Glass.' in text
 
 
 def test_images__without_a_mask_are_shown_but_not_counted(
@@ -336,6 +338,8 @@ def test_misuse__is_refused_before_anything_is_written(
     misuse(main, '1 for 2 folders', pred, root, *out, '--logs', 'a')
     misuse(main, 'holds no vis_data', pred, *out, '--logs', root)
     misuse(main, 'would replace', pred, *out[:2], '--out', tmp_path, '--overwrite')
+    misuse(main, 'r: lies in .*root;', pred, *out[:2], '--out', root / 'r')
+    misuse(main, f'r: lies in {pred};', pred, *out[:2], '--out', pred / 'r')
     misuse(main, 'holds no part', pred, '--data-root', tmp_path / 'none', *out[2:])
     other = make_predictions('q', WRONG, classes=(*CLASSES, 'Glass'))
     misuse(main, 'classes differ', pred, other, *out)

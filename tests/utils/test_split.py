@@ -187,7 +187,10 @@ def test_out__other_folders_are_left_alone(misuse, root):
     [
         ('--folds: is 1; give 2 or more', ['--folds', 1]),
         ('--folds 19: 18 images form 18 groups', ['--folds', 19]),
-        ('--folds 3: 18 images form 2 groups, each kept', ['--folds', 3, '--group-by', 'folder']),
+        (
+            '--folds 3: 18 images form 2 groups, each kept',
+            ['--folds', 3, '--group-by', 'folder'],
+        ),
         ('--seed: is -1', ['--seed', -1]),
         ('--jobs: is 0', ['--jobs', 0]),
         ('--group-by: nothing comes alone', ['--group-by', 'nothing', 'folder']),

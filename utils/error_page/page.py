@@ -215,13 +215,8 @@ def pseudo_labels(sources: Sources) -> dict[str, Any] | None:
         return None
     content = read_json(path)
     try:
-        rows = [
-            [name, limit, kept, part]
-            for name, limit, kept, part in zip(
-                *(content[k] for k in _PSEUDO), strict=True
-            )
-            if kept or part
-        ]
+        every = zip(*(content[k] for k in _PSEUDO), strict=True)
+        rows = [list(row) for row in every if row[2] or row[3]]
         facts = [
             ('round', str(content['round'])),
             ('images', f'{len(content["images"]):,}'),
@@ -236,7 +231,9 @@ def pseudo_labels(sources: Sources) -> dict[str, Any] | None:
         raise InputError(
             path, f'damaged ({error!r})', 'make the labels again'
         ) from None
-    return {'facts': facts, 'rows': rows}
+    held = [row[0] for row in rows]
+    without = [name for name in content['classes'] if name not in held]
+    return {'facts': facts, 'rows': rows, 'without': without}
 
 
 _PSEUDO = ('classes', 'thresholds', 'kept_pixels', 'kept_share')

@@ -88,9 +88,12 @@ def _pseudo_table(pseudo: Mapping[str, Any] | None, classes: list[str]) -> Table
     if not pseudo:
         return None
     colours = dict(zip(classes, class_colours(len(classes)), strict=True))
+    caption = 'Pixels of the test part that were confident enough to be trained on.'
+    if pseudo['without']:
+        caption += f' None were kept of: {", ".join(pseudo["without"])}.'
     return Table(
         key='pseudo-table',
-        caption='Pixels of the test part that were confident enough to be trained on.',
+        caption=caption,
         columns=['class', 'threshold', 'kept pixels', 'kept share'],
         rows=pseudo['rows'],
         formats={'threshold': '.3f', 'kept share': '.1%'},
