@@ -168,7 +168,11 @@ def say_kinds() -> str:
 
 def say_objects(ranking: 'Ranking') -> str:
     """Return how many objects were judged, and what counts as one."""
-    what = 'as outlined in the JSON' if ranking.outlined else 'connected regions'
+    what = (
+        'as outlined in the JSON'
+        if ranking.outlined
+        else 'connected regions of one class'
+    )
     return f'{ranking.objects:,} labelled objects ({what})'
 
 

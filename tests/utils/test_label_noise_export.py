@@ -61,7 +61,7 @@ def rows(path):
 def test_tables__say_what_and_where(run, given, tmp_path):
     code, said, err = run(main, *given)
     assert (code, err) == (0, '')
-    assert '19 labelled objects (connected regions); 2 findings in 2 images\n' in said
+    assert '19 labelled objects (connected regions of one class); 2 findings' in said
     assert '    1 missing: an object is predicted where the label has none\n' in said
     assert '    1 wrong class: an object is predicted as another class\n' in said
     # Background 1688 / 1724, cup 1, can 4 / 6, bag 4 / 5.
