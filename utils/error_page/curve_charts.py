@@ -217,7 +217,8 @@ def curve_charts(curves: Curves) -> list[Chart]:
         layout = {
             'height': 300,
             'xaxis': {'title': {'text': 'step'}, 'rangemode': 'tozero'},
-            'yaxis': {'rangemode': 'tozero'},
+            # As in a config: 4e-4, not 400µ.
+            'yaxis': {'rangemode': 'tozero', 'exponentformat': 'e'},
             'showlegend': len(curves) > 1,
         }
         charts.append(
