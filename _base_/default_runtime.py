@@ -35,5 +35,6 @@ default_hooks = dict(
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    finite_loss=dict(type='FiniteLossHook'),
 )
 custom_hooks = [dict(type='BestMetricsHook'), dict(type='ScreenHook')]

@@ -11,6 +11,7 @@ from mmsegmentation.files import read_json
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_resumed, check_start
 from mmsegmentation.folds import Fold
+from mmsegmentation.memory import out_of_memory
 from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.resume import check_state, find_start, keep_seed
@@ -123,6 +124,9 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
             print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
         raise
     except Exception as error:
+        lacking = out_of_memory(error, cfg, runner.iter + 1)
+        if lacking:
+            raise lacking from None
         if replace.begun:
             raise
         # What MMEngine builds last: schedulers, first weights, what hooks make.

@@ -3,6 +3,7 @@ from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
 from mmsegmentation.engine.compile_hook import CompileHook
 from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.exact_epoch_loop import ExactEpochLoop
+from mmsegmentation.engine.finite_loss_hook import FiniteLossHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.origin_hook import OriginHook
 from mmsegmentation.engine.quiet_runner import QuietRunner
@@ -20,6 +21,7 @@ __all__ = [
     'CompileHook',
     'DataOnlyHook',
     'ExactEpochLoop',
+    'FiniteLossHook',
     'OriginHook',
     'QuietRunner',
     'ReplaceHook',
