@@ -6,6 +6,7 @@ thing is measured anew, and so are a few that look right, by chance; if one of t
 differs, all are.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from mmsegmentation.command import InputError, progress, usable_cpus
-from mmsegmentation.files import write_json
+from mmsegmentation.files import write_whole
 
 Facts = list[int | str]
 Signature = tuple[int, int, int]
@@ -62,12 +63,15 @@ def read_facts(
         InputError: A file is missing, or ``measure`` raises it.
     """
     signatures = {path: signature(path) for path in dict.fromkeys(paths)}
+    full = {path: os.path.abspath(path) for path in signatures}  # noqa: PTH100
     stores = _stores(folder, kind)
     kept = next((k for k in map(_load, stores) if k), {})
     known = {
-        path: kept[path][1]
+        path: kept[full[path]][1]
         for path, now in signatures.items()
-        if path in kept and kept[path][0] == now and is_sound(kept[path][1])
+        if full[path] in kept
+        and kept[full[path]][0] == now
+        and is_sound(kept[full[path]][1])
     }
     probes = random.Random().sample(sorted(known), min(PROBES, len(known)))
     if any(measure(path) != known[path] for path in probes):
@@ -76,23 +80,21 @@ def read_facts(
     new = [path for path in signatures if path not in known]
     if new:
         with ThreadPoolExecutor(usable_cpus()) as pool:
-            found = pool.map(measure, new)
-            title = f'checking {kind}'
-            known.update(zip(new, progress(found, title, len(new)), strict=True))
-        _save(stores, {**kept, **{p: (signatures[p], known[p]) for p in new}})
+            measured = progress(pool.map(measure, new), f'checking {kind}', len(new))
+            known.update(zip(new, measured, strict=True))
+        found = {full[path]: (signatures[path], known[path]) for path in new}
+        _save(stores, {**kept, **found})
     return known
 
 
 def _stores(folder: Path | None, kind: str) -> list[Path]:
     if folder is None:
         return []
-    import hashlib
-
     root = folder.resolve()
     home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
     return [
-        root / '.cache' / f'facts-{kind}.json',
+        root / '.cache/facts' / f'{kind}.json',
         home / 'recycle-segmentation' / f'{name}-{kind}.json',
     ]
 
@@ -118,5 +120,5 @@ def _save(stores: list[Path], files: dict[str, tuple[Signature, Facts]]) -> None
     for store in stores:
         # What cannot be kept is measured again the next time.
         with suppress(InputError, OSError):
-            write_json(store, content)
+            write_whole(store, json.dumps(content).encode())
             return

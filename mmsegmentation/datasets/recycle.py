@@ -1,7 +1,6 @@
 import hashlib
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,14 @@ from mmseg.registry import DATASETS
 from mmsegmentation.classes import CLASSES, PALETTE, palette_of
 from mmsegmentation.command import InputError
 from mmsegmentation.datasets.pixel_cache import PixelCache, open_cache
+from mmsegmentation.datasets.sample_facts import (
+    MAX_PIXELS,
+    check_sizes,
+    image_sizes,
+    mask_facts,
+)
 from mmsegmentation.datasets.transforms.load_decoded import decode
-from mmsegmentation.files import list_images, mask_name, read_json, read_mask
+from mmsegmentation.files import list_images, mask_name, read_json
 from mmsegmentation.parts import is_pseudo
 
 
@@ -22,15 +27,18 @@ class RecycleDataset(BaseSegDataset):
     """A part of a data root as ``utils/prepare_data.py`` writes it.
 
     Images are listed with their folders (``batch_01_vt/0002.jpg``), and each is joined
-    to its mask by that name. Before anything is trained, every mask is read once: a
-    missing one, or a class id outside the table, stops with the file's name.
+    to its mask by that name. Before anything is decoded for training, the header of
+    every image and every mask are read: a missing or damaged one, two sizes of one
+    sample, or a class id outside the table stops with the file's name. What was read
+    is kept in ``.cache`` of the data root, or the user's, until the file changes.
 
     Args:
         data_root: The data root; ``data_prefix`` is relative to it.
         data_prefix: ``img_path`` and, where labels exist, ``seg_map_path``.
         ann_file: Text file of image ids, one a line: only these are used.
         metainfo: ``classes``, where they are not the recycling table.
-        check_labels: Read every mask at the start.
+        check_labels: Read every header and every mask at the start.
+        max_pixels: The most that an image may have; a larger one is not decoded.
         cache: Keep the decoded images and labels in ``.cache`` of the data root, made
             on first use, 4 bytes a pixel, for ``LoadDecoded`` in the pipeline. A file
             that changes is decoded anew at the next start. Where the cache cannot be
@@ -39,7 +47,8 @@ class RecycleDataset(BaseSegDataset):
         **kwargs: As MMSegmentation's ``BaseSegDataset``.
 
     Raises:
-        InputError: A folder is missing or empty, or a mask is missing or wrong.
+        InputError: A folder is missing or empty, or an image or a mask is missing or
+            wrong.
     """
 
     METAINFO = dict(classes=CLASSES, palette=[list(colour) for colour in PALETTE])
@@ -48,11 +57,13 @@ class RecycleDataset(BaseSegDataset):
         self,
         metainfo: dict | None = None,
         check_labels: bool = True,
+        max_pixels: int = MAX_PIXELS,
         cache: bool = False,
         cache_gb: float = 8,
         **kwargs,
     ) -> None:
         self.check_labels = check_labels
+        self.max_pixels = max_pixels
         self.cache = cache
         self.cache_gb = cache_gb
         self._pixels: PixelCache | None = None
@@ -116,10 +127,22 @@ class RecycleDataset(BaseSegDataset):
             if masks:
                 info['seg_map_path'] = str(Path(masks) / mask_name(image_id))
             data_list.append(info)
-        if masks and self.check_labels:
-            self._check_classes()
-            self._check_masks([Path(info['seg_map_path']) for info in data_list])
+        if self.check_labels:
+            self._check_samples(data_list, bool(masks))
         return data_list
+
+    def _check_samples(self, data_list: list[dict], labelled: bool) -> None:
+        paths = [info['img_path'] for info in data_list]
+        sizes = image_sizes(self._home, paths, self.max_pixels)
+        if not labelled:
+            return
+        self._check_classes()
+        masks = [info['seg_map_path'] for info in data_list]
+        check_sizes(sizes, self._check_masks(masks), zip(paths, masks, strict=True))
+
+    @property
+    def _home(self) -> Path | None:
+        return Path(self.data_root) if self.data_root else None
 
     def _image_ids(self, images: Path) -> list[str]:
         if not images.is_dir():
@@ -154,20 +177,21 @@ class RecycleDataset(BaseSegDataset):
                 'set metainfo=dict(classes=...) of the data set to them',
             )
 
-    def _check_masks(self, paths: list[Path]) -> None:
+    def _check_masks(self, paths: list[str]) -> dict[str, tuple[int, int]]:
+        """Count the pixels of each class; return width and height of each mask."""
         count = len(self._metainfo['classes'])
-        # Decoding leaves the interpreter lock: threads are enough.
-        with ThreadPoolExecutor() as pool:
-            for path, pixels in zip(paths, pool.map(_count_ids, paths), strict=True):
-                self._counts[str(path)] = pixels[:count].copy()
-                pixels[self.ignore_index] = 0
-                for i in np.flatnonzero(pixels[count:]).tolist():
-                    raise InputError(
-                        path,
-                        f'holds class id {i + count}, but there are only {count} '
-                        'classes',
-                        'correct the mask or the class table',
-                    )
+        sizes = {}
+        for path, (size, pixels) in mask_facts(self._home, paths).items():
+            sizes[path] = size
+            self._counts[path] = pixels[:count].copy()
+            pixels[self.ignore_index] = 0
+            for i in np.flatnonzero(pixels[count:]).tolist():
+                raise InputError(
+                    path,
+                    f'holds class id {i + count}, but there are only {count} classes',
+                    'correct the mask or the class table',
+                )
+        return sizes
 
     def class_pixels(self) -> np.ndarray:
         """Return the labelled pixels of each class, (images, classes) int64.
@@ -175,11 +199,7 @@ class RecycleDataset(BaseSegDataset):
         They are counted when the masks are checked at the start, or here.
         """
         infos = (self.get_data_info(i) for i in range(len(self)))
-        paths = [Path(info['seg_map_path']) for info in infos]
-        if any(str(path) not in self._counts for path in paths):
+        paths = [info['seg_map_path'] for info in infos]
+        if any(path not in self._counts for path in paths):
             self._check_masks(paths)
-        return np.stack([self._counts[str(path)] for path in paths])
-
-
-def _count_ids(path: Path) -> np.ndarray:
-    return np.bincount(read_mask(path).ravel(), minlength=256)
+        return np.stack([self._counts[path] for path in paths])
