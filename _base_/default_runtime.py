@@ -35,6 +35,7 @@ default_hooks = dict(
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    sample_check=dict(type='SampleCheckHook'),
     finite_loss=dict(type='FiniteLossHook'),
 )
 custom_hooks = [dict(type='BestMetricsHook'), dict(type='ScreenHook')]

@@ -9,6 +9,7 @@ from mmsegmentation.engine.origin_hook import OriginHook
 from mmsegmentation.engine.quiet_runner import QuietRunner
 from mmsegmentation.engine.replace_hook import ReplaceHook
 from mmsegmentation.engine.resume_hook import ResumeHook
+from mmsegmentation.engine.sample_check_hook import SampleCheckHook
 from mmsegmentation.engine.screen_hook import ScreenHook
 from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
 from mmsegmentation.engine.seeded_sampler import SeededSampler
@@ -26,6 +27,7 @@ __all__ = [
     'QuietRunner',
     'ReplaceHook',
     'ResumeHook',
+    'SampleCheckHook',
     'ScreenHook',
     'SeededInfiniteSampler',
     'SeededSampler',
