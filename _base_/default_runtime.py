@@ -36,6 +36,7 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sample_check=dict(type='SampleCheckHook'),
+    quarantine=dict(type='QuarantineHook'),
     finite_loss=dict(type='FiniteLossHook'),
 )
 custom_hooks = [dict(type='BestMetricsHook'), dict(type='ScreenHook')]

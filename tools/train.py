@@ -88,7 +88,12 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     """
     from mmengine.dist import is_main_process
 
-    from mmsegmentation.engine import DataOnlyHook, OriginHook, ReplaceHook
+    from mmsegmentation.engine import (
+        DataOnlyHook,
+        OriginHook,
+        QuarantineHook,
+        ReplaceHook,
+    )
     from mmsegmentation.engine.run_state import cut_logs
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
@@ -127,6 +132,9 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
         lacking = out_of_memory(error, cfg, runner.iter + 1)
         if lacking:
             raise lacking from None
+        for hook in runner.hooks:
+            if isinstance(hook, QuarantineHook) and (refusal := hook.refusal()):
+                raise refusal from None
         if replace.begun:
             raise
         # What MMEngine builds last: schedulers, first weights, what hooks make.

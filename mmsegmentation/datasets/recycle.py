@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS
 
 from mmsegmentation.classes import CLASSES, PALETTE, palette_of
 from mmsegmentation.command import InputError
+from mmsegmentation.datasets.draw import chance_of
 from mmsegmentation.datasets.pixel_cache import PixelCache, open_cache
 from mmsegmentation.datasets.sample_facts import (
     MAX_PIXELS,
@@ -105,6 +106,11 @@ class RecycleDataset(BaseSegDataset):
         key = '\0'.join(os.path.relpath(part, root) for part in parts)
         readable = re.sub(r'[^\w+]+', '-', key.replace('\0', '+'), flags=re.ASCII)[:80]
         return f'{readable}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:8]}'
+
+    def __getitem__(self, idx: int) -> Any:
+        # An image in the place of an unreadable one is drawn: of this sample's chance.
+        with chance_of(idx):
+            return super().__getitem__(idx)
 
     def prepare_data(self, idx: int) -> Any:
         if self._pixels is None:

@@ -6,6 +6,7 @@ from mmsegmentation.engine.exact_epoch_loop import ExactEpochLoop
 from mmsegmentation.engine.finite_loss_hook import FiniteLossHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.origin_hook import OriginHook
+from mmsegmentation.engine.quarantine_hook import QuarantineHook
 from mmsegmentation.engine.quiet_runner import QuietRunner
 from mmsegmentation.engine.replace_hook import ReplaceHook
 from mmsegmentation.engine.resume_hook import ResumeHook
@@ -24,6 +25,7 @@ __all__ = [
     'ExactEpochLoop',
     'FiniteLossHook',
     'OriginHook',
+    'QuarantineHook',
     'QuietRunner',
     'ReplaceHook',
     'ResumeHook',

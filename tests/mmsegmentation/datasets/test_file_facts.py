@@ -55,7 +55,7 @@ def test_facts__are_measured_once(files, read):
 
 def test_facts__of_a_changed_file_are_measured_anew(files, read):
     read(files)
-    before = os.stat(files[5])
+    before = Path(files[5]).stat()
     Path(files[5]).write_text('other!')  # as long as before
     os.utime(files[5], ns=(before.st_atime_ns, before.st_mtime_ns))
     assert read(files)[1] == ['5.txt']
