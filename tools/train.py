@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
-from mmsegmentation.fold_config import use_fold
+from mmsegmentation.fold_config import leaves_of, use_fold
 from mmsegmentation.fold_origin import check_resumed, check_start
 from mmsegmentation.folds import Fold
 from mmsegmentation.memory import out_of_memory
@@ -102,6 +102,8 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     earlier = _earlier_results(work_dir, args)
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
+    if args.resume:
+        _pass_over(cfg, work_dir)
     pseudo = join_records(content, pseudo, str(cfg.load_from), bool(args.resume))
     runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
@@ -161,6 +163,16 @@ def _find_resumed(work_dir: Path, args: Namespace) -> bool:
         for line in lines:
             print(line, file=sys.stderr)
     return not path
+
+
+def _pass_over(cfg: 'Config', work_dir: Path) -> None:
+    """Have a resumed run do without the files that it did without before."""
+    from mmsegmentation.datasets.quarantine import LIST
+
+    if (work_dir / LIST).is_file():
+        for leaf in leaves_of(cfg.train_dataloader.dataset):
+            if leaf.get('type') == 'RecycleDataset':
+                leaf['held'] = str(work_dir / LIST)
 
 
 def _earlier_results(work_dir: Path, args: Namespace) -> list[Path]:

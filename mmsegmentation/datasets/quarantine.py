@@ -11,6 +11,8 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmsegmentation.datasets.transforms.load_decoded import LoadDecoded
 
 State = tuple[int, int] | None
+# Where the list stands in the work folder.
+LIST = 'quarantine.jsonl'
 LOADS = LoadAnnotations, LoadDecoded, LoadImageFromFile
 
 
@@ -26,7 +28,7 @@ class Quarantine:
         limit: How many files may be held before ``hold`` raises.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int = 0) -> None:
         self.path, self.limit = path, limit
         self.held: set[str] = set()
 

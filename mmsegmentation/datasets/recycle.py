@@ -12,6 +12,7 @@ from mmsegmentation.classes import CLASSES, PALETTE, palette_of
 from mmsegmentation.command import InputError
 from mmsegmentation.datasets.draw import chance_of
 from mmsegmentation.datasets.pixel_cache import PixelCache, open_cache
+from mmsegmentation.datasets.quarantine import Quarantine
 from mmsegmentation.datasets.sample_facts import (
     MAX_PIXELS,
     check_sizes,
@@ -45,6 +46,8 @@ class RecycleDataset(BaseSegDataset):
             that changes is decoded anew at the next start. Where the cache cannot be
             written, one line says so, and the files are read.
         cache_gb: The most that it may take, in GB of disk.
+        held: List of files that the run passes over, as ``QuarantineHook`` writes it:
+            what is wrong with them, or that they are gone, stops nothing.
         **kwargs: As MMSegmentation's ``BaseSegDataset``.
 
     Raises:
@@ -61,12 +64,14 @@ class RecycleDataset(BaseSegDataset):
         max_pixels: int = MAX_PIXELS,
         cache: bool = False,
         cache_gb: float = 8,
+        held: str | None = None,
         **kwargs,
     ) -> None:
         self.check_labels = check_labels
         self.max_pixels = max_pixels
         self.cache = cache
         self.cache_gb = cache_gb
+        self.held = set(Quarantine(Path(held)).read()) if held else set()
         self._pixels: PixelCache | None = None
         # Pixels of each class by path of the mask, as the check of all masks found.
         self._counts: dict[str, np.ndarray] = {}
@@ -90,7 +95,7 @@ class RecycleDataset(BaseSegDataset):
         translated = self.reduce_zero_label or self.label_map
         if not self.cache or translated or 'seg_map_path' not in self.data_prefix:
             return
-        infos = [self.get_data_info(i) for i in range(len(self))]
+        infos = self._sound([self.get_data_info(i) for i in range(len(self))])
         root = Path(self.data_root or '.')
         self._pixels = open_cache(
             root / '.cache',
@@ -134,8 +139,12 @@ class RecycleDataset(BaseSegDataset):
                 info['seg_map_path'] = str(Path(masks) / mask_name(image_id))
             data_list.append(info)
         if self.check_labels:
-            self._check_samples(data_list, bool(masks))
+            self._check_samples(self._sound(data_list), bool(masks))
         return data_list
+
+    def _sound(self, infos: list[dict]) -> list[dict]:
+        paths = 'img_path', 'seg_map_path'
+        return [i for i in infos if not any(i.get(key) in self.held for key in paths)]
 
     def _check_samples(self, data_list: list[dict], labelled: bool) -> None:
         paths = [info['img_path'] for info in data_list]
@@ -166,7 +175,10 @@ class RecycleDataset(BaseSegDataset):
             lines = path.read_text(encoding='utf-8-sig').splitlines()
             image_ids = [line.strip() for line in lines if line.strip()]
         else:
-            image_ids = list_images(images)
+            # Those that are gone keep their place in the order.
+            gone = [path for path in map(Path, self.held) if images in path.parents]
+            ids = {path.relative_to(images).as_posix() for path in gone}
+            image_ids = sorted(ids.union(list_images(images)))
         if not image_ids:
             raise InputError(images, 'holds no image', 'check the data root')
         return image_ids
@@ -206,6 +218,8 @@ class RecycleDataset(BaseSegDataset):
         """
         infos = (self.get_data_info(i) for i in range(len(self)))
         paths = [info['seg_map_path'] for info in infos]
-        if any(path not in self._counts for path in paths):
-            self._check_masks(paths)
-        return np.stack([self._counts[path] for path in paths])
+        unknown = [p for p in paths if p not in self._counts and p not in self.held]
+        if unknown:
+            self._check_masks(unknown)
+        none = np.zeros(len(self._metainfo['classes']), np.int64)
+        return np.stack([self._counts.get(path, none) for path in paths])

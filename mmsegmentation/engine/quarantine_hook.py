@@ -9,10 +9,15 @@ from mmseg.registry import HOOKS
 
 from mmsegmentation.command import InputError
 from mmsegmentation.datasets.leaves import infos_of, leaves_of
-from mmsegmentation.datasets.quarantine import Quarantine, State, guard, state_of
+from mmsegmentation.datasets.quarantine import (
+    LIST,
+    Quarantine,
+    State,
+    guard,
+    state_of,
+)
 from mmsegmentation.files import write_whole
 
-LIST = 'quarantine.jsonl'
 SHOWN = 5
 
 

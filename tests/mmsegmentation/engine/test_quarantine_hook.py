@@ -27,13 +27,14 @@ def root(tmp_path):
     return tmp_path
 
 
-def dataset_of(root, mixed=True, pipeline=LOAD, kind='RecycleDataset'):
+def dataset_of(root, mixed=True, pipeline=LOAD, kind='RecycleDataset', **more):
     config = dict(
         type=kind,
         data_root=str(root),
         data_prefix=dict(img_path='train/images', seg_map_path='train/mask'),
         pipeline=pipeline,
         _scope_='mmseg',
+        **more,
     )
     if kind == 'BaseSegDataset':
         config.update(
@@ -111,8 +112,11 @@ def test_replacement__follows_from_seed_epoch_and_index(root, mixed):
     assert passes[0] != passes[1]
     start(root, whole)
     assert [epoch_of(whole, epoch, workers=2) for epoch in (0, 1)] == passes
-    start(root, whole, resume=True)
-    assert epoch_of(whole, 1, skipped=4) == passes[1][4:]
+    # Its files are no better then: a resumed run finds its list.
+    again = dataset_of(root, mixed, held=str(root / 'work/quarantine.jsonl'))
+    start(root, again, resume=True)
+    assert epoch_of(again, 1, skipped=4) == passes[1][4:]
+    assert len(listed(root)) == 2
 
 
 def test_share__of_all_images_is_what_a_run_may_lack(root):
