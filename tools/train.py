@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.config_bases import check_bases
 from mmsegmentation.files import read_json
 from mmsegmentation.fold_config import leaves_of, use_fold
 from mmsegmentation.fold_origin import check_resumed, check_start
@@ -22,9 +23,11 @@ from mmsegmentation.runtime import (
     check_weights,
     find_pretrained,
     load_weights,
+    quiet,
     read_config,
     silence,
     start_from_scratch,
+    tell,
 )
 from mmsegmentation.sealed import remove_leftovers
 
@@ -68,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     silence()
     cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
+    with quiet():
+        notes = check_bases(Path(args.config))
+    tell(notes)
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)
