@@ -52,6 +52,7 @@ class SampleCheckHook(Hook):
         if leaks not in ('stop', 'say', 'pass'):
             raise ValueError(f"leaks must be 'stop', 'say' or 'pass', got {leaks!r}")
         self.samples, self.leaks = samples, leaks
+        self._notes: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
         """Check all, or stop."""
@@ -62,6 +63,13 @@ class SampleCheckHook(Hook):
             self._check_leaks(runner, trained)
         if self.samples and hasattr(dataset, '__len__'):
             self._check_outputs(runner, dataset)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Say once what stops nothing: all is ready now."""
+        notes, self._notes = self._notes, []
+        if is_main_process():
+            for note in notes:
+                print(note, file=sys.stderr)
 
     def _check_labels(self, runner: Runner, leaves: list[Any]) -> None:
         found = [_labels_of(leaf) for leaf in leaves]
@@ -82,7 +90,9 @@ class SampleCheckHook(Hook):
         runner.logger.info(f'labels of the training masks: {shares}')
         absent = [str(name) for name, n in zip(names, total, strict=False) if not n]
         if absent:
-            _say(f'no training mask has these classes: {", ".join(absent)}')
+            self._notes.append(
+                f'no training mask has these classes: {", ".join(absent)}'
+            )
 
     def _check_leaks(self, runner: Runner, leaves: list[Any]) -> None:
         loop = runner.val_loop
@@ -110,7 +120,7 @@ class SampleCheckHook(Hook):
         )
         if self.leaks == 'stop':
             raise InputError(path, f'{what}{other}{more}', way_out)
-        _say(f'{path}: {what}{other}{more}')
+        self._notes.append(f'{path}: {what}{other}{more}')
 
     def _check_outputs(self, runner: Runner, dataset: Any) -> None:
         places = np.linspace(0, len(dataset) - 1, min(self.samples, len(dataset)))
@@ -242,8 +252,3 @@ def _shares(pixels: np.ndarray, names: Iterable) -> str:
     whole = pixels.sum()
     named = zip(names, pixels, strict=False)
     return ', '.join(f'{name} {100 * n / whole:.2f} %' for name, n in named if n)
-
-
-def _say(line: str) -> None:
-    if is_main_process():
-        print(line, file=sys.stderr)
