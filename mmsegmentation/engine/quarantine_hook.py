@@ -38,6 +38,9 @@ class QuarantineHook(Hook):
         ValueError: ``share`` is out of range.
     """
 
+    # Before samples are drawn for a check, as those of a resumed run.
+    priority = 'HIGH'
+
     def __init__(self, share: float = 0.001) -> None:
         if not 0 <= share <= 1:
             raise ValueError(f'share must be in [0, 1], got {share}')

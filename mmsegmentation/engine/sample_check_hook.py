@@ -44,7 +44,7 @@ class SampleCheckHook(Hook):
     """
 
     # Before a resumed run validates.
-    priority = 'HIGH'
+    priority = 'ABOVE_NORMAL'
 
     def __init__(self, samples: int = 32, leaks: str = 'stop') -> None:
         if samples < 0:
