@@ -46,7 +46,7 @@ class SampleCheckHook(Hook):
     # Before a resumed run validates.
     priority = 'ABOVE_NORMAL'
 
-    def __init__(self, samples: int = 32, leaks: str = 'stop') -> None:
+    def __init__(self, samples: int = 16, leaks: str = 'stop') -> None:
         if samples < 0:
             raise ValueError(f'samples must be >= 0, got {samples}')
         if leaks not in ('stop', 'say', 'pass'):
