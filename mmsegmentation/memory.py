@@ -13,14 +13,17 @@ ASKED = re.compile(r'tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)', re.IGNORECAS
 UNITS = {'bytes': 1, 'kib': 1 << 10, 'mib': 1 << 20, 'gib': 1 << 30, 'tib': 1 << 40}
 
 
-def out_of_memory(error: BaseException, cfg: 'Config', step: int) -> InputError | None:
+def out_of_memory(
+    error: BaseException, cfg: 'Config', step: int, stage: str = 'train'
+) -> InputError | None:
     """Return one line on a lack of memory in training; None for another error.
 
-    It names what was asked for, and the settings that take less: batch, precision and
-    crop, each with its value.
+    It names what was asked for, and the settings that take less, each with its value:
+    batch, precision and crop, or in a validation its batch and windows.
 
     Args:
         step: At which it happened, from 1 on.
+        stage: ``'train'`` or ``'val'``.
     """
     import torch
 
@@ -31,9 +34,11 @@ def out_of_memory(error: BaseException, cfg: 'Config', step: int) -> InputError 
     asked = ASKED.search(text)
     size = f'asked for {_in_gib(*asked.groups())} GiB more' if asked else 'no size told'
     ways = [_smaller_batch(cfg), _less_precision(cfg), _smaller_crop(cfg)]
+    if stage == 'val':
+        ways = [_smaller_validation(cfg), _smaller_windows(cfg)]
     device = 'the CPU' if on_cpu else 'the GPU'
     return InputError(
-        f'step {step}',
+        f'step {step}' if stage == 'train' else f'validation before step {step}',
         f'out of memory on {device} ({size})',
         'set ' + ', or '.join(way for way in ways if way),
     )
@@ -67,6 +72,17 @@ def _smaller_crop(cfg: 'Config') -> str:
         return ''
     key, size = found[-1]
     return f'a smaller crop: {key} (now {tuple(size)})'
+
+
+def _smaller_validation(cfg: 'Config') -> str:
+    batch = cfg.val_dataloader.get('batch_size', 1)
+    return f'val_dataloader.batch_size=1 (now {batch})' if batch > 1 else ''
+
+
+def _smaller_windows(cfg: 'Config') -> str:
+    test_cfg = cfg.model.get('test_cfg') or {}
+    now = ', '.join(f'{key} {value}' for key, value in test_cfg.items()) or 'none'
+    return f'model.test_cfg to smaller windows, or one at a time (now {now})'
 
 
 def _sizes(part: Any, key: str) -> list[tuple[str, Any]]:

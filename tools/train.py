@@ -137,7 +137,8 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
             print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
         raise
     except Exception as error:
-        lacking = out_of_memory(error, cfg, runner.iter + 1)
+        stage = runner.message_hub.get_info('loop_stage', 'train')
+        lacking = out_of_memory(error, cfg, runner.iter + 1, stage)
         if lacking:
             raise lacking from None
         for hook in runner.hooks:

@@ -72,6 +72,8 @@ class FiniteLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Listen to the model's losses and to the optimiser's steps."""
         self._runner = runner
+        if is_main_process() and not runner._resume:
+            (Path(runner.work_dir) / RECORD).unlink(missing_ok=True)
         model = _inner(runner.model)
         note = self._note_losses
         if runner.cfg.get('compile'):
