@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import pytest
 import torch
@@ -97,18 +96,6 @@ def test_memory__that_is_not_there_is_one_line_with_three_ways_out(
         r'train_dataloader\.dataset\..*scale \(now \(128, 128\)\)'
     )
     fails(message, write_config(), '--work-dir', tmp_path / 'w')
-
-
-def test_validation_image__that_is_trained_on_stops(
-    write_config, data_root, misuse, tmp_path
-):
-    for kind in ('images', 'mask'):
-        source = data_root / 'valid' / kind / 'batch_0/0.png'
-        shutil.copy(source, data_root / 'train' / kind / 'batch_0/9.png')
-    message = (
-        r'train/images/batch_0/9\.png: is trained on, .*valid/images/batch_0/0\.png'
-    )
-    misuse(train.main, message, write_config(), '--work-dir', tmp_path / 'w')
 
 
 def test_config__that_keeps_what_it_replaces_is_refused(

@@ -68,7 +68,7 @@ def test_accumulation__drops_all_that_the_step_had_gathered(train):
     assert all(w.isfinite().all() for w in runner.model.state_dict().values())
 
 
-def test_gradient__that_is_not_finite_is_refused_where_it_is_clipped(train):
+def test_gradient__that_is_not_finite_is_refused_where_it_is_clipped(train, tmp_path):
     def spoil(model, *_):
         if spoil.step == 1:
             model.head.weight.register_hook(lambda grad: grad * NAN)
@@ -89,6 +89,7 @@ def test_gradient__that_is_not_finite_is_refused_where_it_is_clipped(train):
     # Without a norm to read it is noticed before anything is written.
     with pytest.raises(InputError, match=r'weights are no longer finite .*clip_grad'):
         train([Spoiler()], [4] * 3, runner_type=QuietRunner, optim_wrapper=adam())
+    assert not (tmp_path / 'run/iter_2.pth').exists()
 
 
 def test_batch_norm__keeps_its_statistics_of_before(train):

@@ -129,7 +129,7 @@ def test_random_numbers__stay_what_they_were(root):
     np.random.seed(4)
     expected = np.random.random()
     np.random.seed(4)
-    check(dataset_of(root, pipeline=pipeline))
+    check(dataset_of(root, pipeline=pipeline, stock=True))
     assert np.random.random() == expected
 
 
