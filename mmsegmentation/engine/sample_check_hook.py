@@ -67,7 +67,7 @@ class SampleCheckHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Say once what stops nothing: all is ready now."""
         notes, self._notes = self._notes, []
-        if is_main_process():
+        if is_main_process() and not runner._resume:
             for note in notes:
                 print(note, file=sys.stderr)
 

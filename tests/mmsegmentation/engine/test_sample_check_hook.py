@@ -52,6 +52,7 @@ def check(dataset, valid=None, num_classes=3, **arguments):
         val_loop=loop,
         model=SimpleNamespace(decode_head=head),
         seed=0,
+        _resume=False,
         logger=logging.getLogger('check'),
     )
     hook = SampleCheckHook(**arguments)
