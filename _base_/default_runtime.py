@@ -35,5 +35,8 @@ default_hooks = dict(
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    sample_check=dict(type='SampleCheckHook'),
+    quarantine=dict(type='QuarantineHook'),
+    finite_loss=dict(type='FiniteLossHook'),
 )
 custom_hooks = [dict(type='BestMetricsHook'), dict(type='ScreenHook')]

@@ -135,12 +135,21 @@ def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
     return runner
 
 
+def tell(lines: Sequence[str]) -> None:
+    """Print notes on standard error, by the first process of a run alone."""
+    if os.environ.get('RANK', '0') == '0':
+        for line in lines:
+            print(line, file=sys.stderr)
+
+
 def _build(cfg: 'Config') -> 'Runner':
     import torch
     from mmengine.model import revert_sync_batchnorm
 
+    from mmsegmentation.config_arguments import check_arguments
     from mmsegmentation.engine import QuietRunner
 
+    tell(check_arguments(cfg))
     runner = QuietRunner.from_cfg(cfg)
     _check_names(cfg)
     if not (runner.distributed and torch.cuda.is_available()):

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.config_bases import check_bases
 from mmsegmentation.files import read_json
-from mmsegmentation.fold_config import use_fold
+from mmsegmentation.fold_config import leaves_of, use_fold
 from mmsegmentation.fold_origin import (
     check_resumed,
     check_start,
     trains_on_validation,
 )
 from mmsegmentation.folds import Fold
+from mmsegmentation.memory import out_of_memory
 from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.resume import check_state, find_start, keep_seed
@@ -25,9 +27,11 @@ from mmsegmentation.runtime import (
     check_weights,
     find_pretrained,
     load_weights,
+    quiet,
     read_config,
     silence,
     start_from_scratch,
+    tell,
 )
 from mmsegmentation.sealed import remove_leftovers
 
@@ -71,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     silence()
     cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
+    with quiet():
+        notes = check_bases(Path(args.config))
+    tell(notes)
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)
@@ -91,7 +98,12 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     """
     from mmengine.dist import is_main_process
 
-    from mmsegmentation.engine import DataOnlyHook, OriginHook, ReplaceHook
+    from mmsegmentation.engine import (
+        DataOnlyHook,
+        OriginHook,
+        QuarantineHook,
+        ReplaceHook,
+    )
     from mmsegmentation.engine.run_state import cut_logs
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
@@ -100,6 +112,8 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     earlier = _earlier_results(work_dir, args)
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
+    if args.resume:
+        _pass_over(cfg, work_dir)
     pseudo = join_records(content, pseudo, str(cfg.load_from), bool(args.resume))
     final = trains_on_validation(cfg, content, fold)
     runner = build_runner(cfg, args.cfg_options)
@@ -128,6 +142,13 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
             print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
         raise
     except Exception as error:
+        stage = runner.message_hub.get_info('loop_stage', 'train')
+        lacking = out_of_memory(error, cfg, runner.iter + 1, stage)
+        if lacking:
+            raise lacking from None
+        for hook in runner.hooks:
+            if isinstance(hook, QuarantineHook) and (refusal := hook.refusal()):
+                raise refusal from None
         if replace.begun:
             raise
         # What MMEngine builds last: schedulers, first weights, what hooks make.
@@ -154,6 +175,16 @@ def _find_resumed(work_dir: Path, args: Namespace) -> bool:
         for line in lines:
             print(line, file=sys.stderr)
     return not path
+
+
+def _pass_over(cfg: 'Config', work_dir: Path) -> None:
+    """Have a resumed run do without the files that it did without before."""
+    from mmsegmentation.datasets.quarantine import LIST
+
+    if (work_dir / LIST).is_file():
+        for leaf in leaves_of(cfg.train_dataloader.dataset):
+            if leaf.get('type') == 'RecycleDataset':
+                leaf['held'] = str(work_dir / LIST)
 
 
 def _earlier_results(work_dir: Path, args: Namespace) -> list[Path]:
