@@ -36,6 +36,7 @@ RUNNER_KEYS = frozenset(
         'visualizer',
         'default_scope',
         'model_wrapper_cfg',
+        'strategy',
         'sync_bn',
         'find_unused_parameters',
         'activation_checkpointing',

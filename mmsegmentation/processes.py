@@ -1,6 +1,9 @@
 """The processes that a launcher starts for one run."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,6 +13,24 @@ from mmsegmentation.runtime import MISUSES
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch.distributed import TCPStore
+
+# What other launchers call the variables of torchrun.
+VARIABLES = {
+    'slurm': {
+        'RANK': 'SLURM_PROCID',
+        'LOCAL_RANK': 'SLURM_LOCALID',
+        'WORLD_SIZE': 'SLURM_NTASKS',
+    },
+    'mpi': {
+        'RANK': 'OMPI_COMM_WORLD_RANK',
+        'LOCAL_RANK': 'OMPI_COMM_WORLD_LOCAL_RANK',
+        'WORLD_SIZE': 'OMPI_COMM_WORLD_SIZE',
+    },
+}
+# Ports of Slurm's jobs, told apart by their numbers.
+PORTS = range(20000, 30000)
+SAVED = 'recycle_segmentation/saved'
 
 
 @contextmanager
@@ -18,6 +39,7 @@ def processes(cfg: 'Config') -> Iterator[None]:
 
     GPUs exchange over what ``env_cfg.dist_cfg`` says, CPUs over gloo. A process that
     torchrun ends, because another one failed, leaves by an exception: it tidies up.
+    One that loses another says so in one line, so that the other's own error is seen.
 
     Raises:
         InputError: No launcher started this process.
@@ -36,8 +58,22 @@ def processes(cfg: 'Config') -> Iterator[None]:
         # they cannot, and abort the process.
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+    except RuntimeError as error:
+        if not is_loss(error):
+            raise
+        name = f'process {os.environ["RANK"]}'
+        print(f'{name}: stops, because another one did', file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def is_loss(error: BaseException) -> bool:
+    """Tell whether an error says that another process of the run is gone."""
+    from torch.distributed import DistError
+
+    # gloo's errors are of no kind of their own.
+    return isinstance(error, DistError) or 'gloo/transport' in str(error)
 
 
 def _join(cfg: 'Config') -> None:
@@ -45,6 +81,7 @@ def _join(cfg: 'Config') -> None:
     from mmengine.dist import init_dist
 
     try:
+        _translate_variables(cfg.launcher)
         if torch.cuda.is_available():
             init_dist(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
         else:
@@ -57,9 +94,58 @@ def _join(cfg: 'Config') -> None:
                 'device_ids': None,
             }
     except MISUSES as error:
-        raise InputError(
-            f'--launcher {cfg.launcher}', str(error), 'start it with torchrun'
-        ) from None
+        way_out = 'start it with tools/launch.sh, which says how'
+        raise InputError(f'--launcher {cfg.launcher}', str(error), way_out) from None
+
+
+def _translate_variables(launcher: str) -> None:
+    """Name this process as torchrun would, and where all of them meet."""
+    for name, theirs in VARIABLES.get(launcher, {}).items():
+        if theirs not in os.environ:
+            raise ValueError(f'{theirs} is not set')
+        os.environ[name] = os.environ[theirs]
+    if launcher == 'slurm':
+        job = int(os.environ.get('SLURM_JOB_ID', 0))
+        os.environ.setdefault('MASTER_PORT', str(PORTS[job % len(PORTS)]))
+        if 'MASTER_ADDR' not in os.environ:
+            os.environ['MASTER_ADDR'] = _first_host(os.environ['SLURM_NODELIST'])
+
+
+def _first_host(nodes: str) -> str:
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ValueError(f'MASTER_ADDR is not set, and {error}') from None
+    return done.stdout.split()[0]
+
+
+def is_restarted() -> bool:
+    """Tell whether torchrun started the processes again after one had failed."""
+    return _launch() is not None and os.environ['TORCHELASTIC_RESTART_COUNT'] != '0'
+
+
+def note_saved() -> None:
+    """Note, for processes that are started again, that there is a checkpoint."""
+    launch = _launch()
+    if launch:
+        launch.set(SAVED, '')
+
+
+def has_saved() -> bool:
+    """Tell whether a start before this one came to a checkpoint."""
+    launch = _launch()
+    return bool(launch and launch.check([SAVED]))
+
+
+def _launch() -> 'TCPStore | None':
+    """Return what torchrun itself keeps as long as it runs, if it does."""
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
+        return None
+    from torch.distributed import TCPStore
+
+    port = int(os.environ['MASTER_PORT'])
+    return TCPStore(os.environ['MASTER_ADDR'], port, is_master=False)
 
 
 def _leave(number: int, frame: Any) -> NoReturn:

@@ -11,7 +11,7 @@ from mmsegmentation.files import read_json
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_resumed, check_start
 from mmsegmentation.folds import Fold
-from mmsegmentation.processes import processes
+from mmsegmentation.processes import has_saved, is_loss, is_restarted, processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
@@ -92,7 +92,9 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
     work_dir = Path(cfg.work_dir)
-    anew = args.resume == 'auto' and _find_resumed(work_dir, args)
+    anew = is_restarted() and _take_up(args)
+    if args.resume == 'auto':
+        anew = _find_resumed(work_dir, args)
     earlier = _earlier_results(work_dir, args)
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
@@ -123,7 +125,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
             print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
         raise
     except Exception as error:
-        if replace.begun:
+        if replace.begun or is_loss(error):
             raise
         # What MMEngine builds last: schedulers, first weights, what hooks make.
         raise blame(error, cfg, args.cfg_options, 'does not start') from error
@@ -137,6 +139,17 @@ def _default_work_dir(cfg: 'Config') -> str:
     fold = cfg.get('fold')
     name = Path(cfg.filename).stem + ('' if fold is None else f'_fold{fold}')
     return str(Path('work_dirs') / name)
+
+
+def _take_up(args: Namespace) -> bool:
+    """Say in ``args`` how to go on after a failure; tell whether it is anew.
+
+    What was asked for holds until there is a checkpoint of this launch.
+    """
+    if has_saved():
+        args.resume = 'auto'
+    args.overwrite = True
+    return not args.resume
 
 
 def _find_resumed(work_dir: Path, args: Namespace) -> bool:

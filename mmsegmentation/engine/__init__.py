@@ -3,6 +3,7 @@ from mmsegmentation.engine.channels_last_hook import ChannelsLastHook
 from mmsegmentation.engine.compile_hook import CompileHook
 from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.exact_epoch_loop import ExactEpochLoop
+from mmsegmentation.engine.mean_loss_hook import MeanLossHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.origin_hook import OriginHook
 from mmsegmentation.engine.quiet_runner import QuietRunner
@@ -11,7 +12,10 @@ from mmsegmentation.engine.resume_hook import ResumeHook
 from mmsegmentation.engine.screen_hook import ScreenHook
 from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
 from mmsegmentation.engine.seeded_sampler import SeededSampler
+from mmsegmentation.engine.sharded_strategy import ShardedStrategy
+from mmsegmentation.engine.strategy_runner import StrategyRunner
 from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
+from mmsegmentation.engine.wrap_blocks import wrap_blocks
 
 __all__ = [
     'BestMetricsHook',
@@ -20,6 +24,7 @@ __all__ = [
     'CompileHook',
     'DataOnlyHook',
     'ExactEpochLoop',
+    'MeanLossHook',
     'OriginHook',
     'QuietRunner',
     'ReplaceHook',
@@ -27,5 +32,8 @@ __all__ = [
     'ScreenHook',
     'SeededInfiniteSampler',
     'SeededSampler',
+    'ShardedStrategy',
+    'StrategyRunner',
     'WholeCheckpointHook',
+    'wrap_blocks',
 ]

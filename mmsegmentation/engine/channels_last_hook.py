@@ -2,6 +2,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.nn.parallel import DistributedDataParallel
 
 
 @HOOKS.register_module()
@@ -10,4 +11,9 @@ class ChannelsLastHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Reorder the weights in memory; names and values stay."""
-        runner.model.to(memory_format=torch.channels_last)
+        model = runner.model.to(memory_format=torch.channels_last)
+        if isinstance(model, DistributedDataParallel):
+            # It has room for gradients in the order of before, and reads them in the new
+            # one: those of the first step would be mixed up.
+            wrapper = runner.cfg.get('model_wrapper_cfg')
+            runner.model = runner.wrap_model(wrapper, model.module)
