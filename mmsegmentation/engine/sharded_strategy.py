@@ -10,6 +10,11 @@ from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.registry import STRATEGIES
 from torch import nn
+from torch.distributed.fsdp import (
+    FullOptimStateDictConfig,
+    FullStateDictConfig,
+    StateDictType,
+)
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 from mmsegmentation.sealed import write_sealed
@@ -28,7 +33,14 @@ class ShardedStrategy(FSDPStrategy):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(state_dict_cfg='full', **kwargs)
+        # On a CPU FSDP would give back weights whose memory is freed.
+        kept = {'rank0_only': True, 'offload_to_cpu': torch.cuda.is_available()}
+        form = {
+            'state_dict_type': StateDictType.FULL_STATE_DICT,
+            'state_dict_config': FullStateDictConfig(**kept),
+            'optim_state_dict_config': FullOptimStateDictConfig(**kept),
+        }
+        super().__init__(state_dict_cfg=form, **kwargs)
         self._names: list[list[str]] = []
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
@@ -42,7 +54,8 @@ class ShardedStrategy(FSDPStrategy):
     ) -> OptimWrapper:
         """Let the optimiser of the undivided model step this process's parts of it."""
         groups = optim_wrapper.optimizer.param_groups
-        parts = dict(model.named_parameters())
+        found = model.named_parameters()
+        parts = {name.replace('_fsdp_wrapped_module.', ''): part for name, part in found}
         for group in groups:
             names = [self.id_to_name[id(weight)] for weight in group['params']]
             self._names.append(names)
