@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.config import check_strategy
 from mmsegmentation.files import read_json
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_resumed, check_start
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if cfg.get('resume') and not args.resume:
         args.resume = cfg.get('load_from') or 'auto'
     _choose_precision(cfg, args)
+    check_strategy(cfg)
     with processes(cfg):
         train(cfg, args, fold)
     return 0

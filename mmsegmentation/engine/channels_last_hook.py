@@ -19,7 +19,7 @@ class ChannelsLastHook(Hook):
             return
         model = runner.model.to(memory_format=torch.channels_last)
         if isinstance(model, DistributedDataParallel):
-            # It has room for gradients in the order of before, and reads them in the new
-            # one: those of the first step would be mixed up.
+            # Its room for gradients is in the order before, and would be read in the
+            # new one: those of the first step would be mixed up.
             wrapper = runner.cfg.get('model_wrapper_cfg')
             runner.model = runner.wrap_model(wrapper, model.module)

@@ -55,7 +55,9 @@ class ShardedStrategy(FSDPStrategy):
         """Let the optimiser of the undivided model step this process's parts of it."""
         groups = optim_wrapper.optimizer.param_groups
         found = model.named_parameters()
-        parts = {name.replace('_fsdp_wrapped_module.', ''): part for name, part in found}
+        parts = {
+            name.replace('_fsdp_wrapped_module.', ''): part for name, part in found
+        }
         for group in groups:
             names = [self.id_to_name[id(weight)] for weight in group['params']]
             self._names.append(names)

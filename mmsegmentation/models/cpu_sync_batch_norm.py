@@ -94,7 +94,12 @@ class _Normalise(Function):
         distributed.all_reduce(sums)
         shift, slope = (s.view(view) for s in sums / ctx.count)
         if weight is None:
-            return (grad - shift - unit * slope).mul_(scale.view(view)), None, None, None
+            return (
+                (grad - shift - unit * slope).mul_(scale.view(view)),
+                None,
+                None,
+                None,
+            )
         factor = (scale * weight).view(view)
         of_x = (grad - shift - unit * slope).mul_(factor)
         return of_x.to(x.dtype), of_weight.to(weight), of_bias.to(weight), None
