@@ -32,6 +32,8 @@ class ShardedStrategy(FSDPStrategy):
     Args: as MMEngine's ``FSDPStrategy``, without ``state_dict_cfg``.
     """
 
+    model_wrapper: Any
+
     def __init__(self, **kwargs: Any) -> None:
         # On a CPU FSDP would give back weights whose memory is freed.
         kept = {'rank0_only': True, 'offload_to_cpu': torch.cuda.is_available()}
@@ -83,7 +85,7 @@ class ShardedStrategy(FSDPStrategy):
         return {**self.optim_wrapper.state_dict(), **found}
 
     def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take this process's parts of a state, of which every process has the whole."""
+        """Take this process's parts of a state that every process has in whole."""
         names = {number: name for name, number in self._numbers().items()}
         groups = [
             {**group, 'params': [names[number] for number in group['params']]}

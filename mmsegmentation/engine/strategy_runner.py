@@ -14,6 +14,8 @@ class StrategyRunner(Quiet, FlexibleRunner):
     It takes our ``ShardedStrategy`` in the place of MMEngine's ``FSDPStrategy``.
     """
 
+    model: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # MMEngine builds it when training starts; its checkpoint is checked before.

@@ -1,4 +1,5 @@
-import torch
+from typing import Any
+
 from mmcv.cnn.bricks import DropPath
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ class SharedDropout(nn.Module):
     Args:
         drop: The dropout of one process.
     """
+
+    drop: Any
 
     def __init__(self, drop: nn.Module) -> None:
         super().__init__()
