@@ -69,11 +69,15 @@ def processes(cfg: 'Config') -> Iterator[None]:
 
 
 def is_loss(error: BaseException) -> bool:
-    """Tell whether an error says that another process of the run is gone."""
+    """Tell whether an error comes from another process of the run that is gone."""
     from torch.distributed import DistError
 
-    # gloo's errors are of no kind of their own.
-    return isinstance(error, DistError) or 'gloo/transport' in str(error)
+    # gloo's errors are of no kind of their own. Where torchrun ends all that is left, a
+    # worker may be the first to go.
+    texts = 'gloo/transport', 'killed by signal: Terminated'
+    if isinstance(error, DistError) or any(text in str(error) for text in texts):
+        return True
+    return error.__context__ is not None and is_loss(error.__context__)
 
 
 def _join(cfg: 'Config') -> None:

@@ -93,16 +93,11 @@ class _Normalise(Function):
         sums = torch.stack([of_bias, of_weight])
         distributed.all_reduce(sums)
         shift, slope = (s.view(view) for s in sums / ctx.count)
+        of_x = (grad - shift - unit * slope).mul_(scale.view(view))
         if weight is None:
-            return (
-                (grad - shift - unit * slope).mul_(scale.view(view)),
-                None,
-                None,
-                None,
-            )
-        factor = (scale * weight).view(view)
-        of_x = (grad - shift - unit * slope).mul_(factor)
-        return of_x.to(x.dtype), of_weight.to(weight), of_bias.to(weight), None
+            return of_x.to(x.dtype), None, None, None
+        of_x = of_x.mul_(weight.view(view)).to(x.dtype)
+        return of_x, of_weight.to(weight), of_bias.to(weight), None
 
 
 def sync_on_cpu(model: nn.Module, every: bool) -> None:
