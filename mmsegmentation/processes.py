@@ -86,11 +86,13 @@ def _join(cfg: 'Config') -> None:
 
     try:
         _translate_variables(cfg.launcher)
+        meeting = _meeting()
         if torch.cuda.is_available():
-            init_dist(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+            options = cfg.get('env_cfg', {}).get('dist_cfg', {})
+            init_dist(cfg.launcher, **options, **meeting)
         else:
             # MMEngine's launchers are for GPUs alone, and so is its wrapper's default.
-            torch.distributed.init_process_group('gloo')
+            torch.distributed.init_process_group('gloo', **meeting)
             cfg.model_wrapper_cfg = {
                 'broadcast_buffers': False,
                 'find_unused_parameters': cfg.get('find_unused_parameters', False),
@@ -100,6 +102,26 @@ def _join(cfg: 'Config') -> None:
     except MISUSES as error:
         way_out = 'start it with tools/launch.sh, which says how'
         raise InputError(f'--launcher {cfg.launcher}', str(error), way_out) from None
+
+
+def _meeting() -> dict[str, Any]:
+    """Return where to meet, if it is not where the variables say.
+
+    PyTorch 2.12 gives processes that are started again the same store, with the
+    addresses of those before: they would wait for them for ever.
+    """
+    from torch.distributed import PrefixStore
+
+    launch = _launch()
+    if launch is None:
+        return {}
+    return {
+        'store': PrefixStore(
+            f'start {os.environ["TORCHELASTIC_RESTART_COUNT"]}', launch
+        ),
+        'rank': int(os.environ['RANK']),
+        'world_size': int(os.environ['WORLD_SIZE']),
+    }
 
 
 def _translate_variables(launcher: str) -> None:

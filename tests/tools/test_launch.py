@@ -80,7 +80,9 @@ def output(process):
 )
 def test_launch__tells_torchrun_where_all_meet(launch, fake, variables, wanted):
     fake('torchrun', 'echo "$@"')
-    fake('scontrol', '[ "$*" = "show hostnames gpu[07-09]" ] && echo gpu07 && echo gpu08')
+    fake(
+        'scontrol', '[ "$*" = "show hostnames gpu[07-09]" ] && echo gpu07 && echo gpu08'
+    )
     found = output(launch(SCRIPT, '--cfg-options', 'a=1', **variables))
     assert found == (0, f'{wanted} {SCRIPT} --cfg-options a=1 --launcher pytorch\n', '')
 
