@@ -116,9 +116,7 @@ def _meeting() -> dict[str, Any]:
     if launch is None:
         return {}
     return {
-        'store': PrefixStore(
-            f'start {os.environ["TORCHELASTIC_RESTART_COUNT"]}', launch
-        ),
+        'store': PrefixStore(f'start {start}', launch),
         'rank': int(os.environ['RANK']),
         'world_size': int(os.environ['WORLD_SIZE']),
     }
