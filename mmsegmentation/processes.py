@@ -115,6 +115,7 @@ def _meeting() -> dict[str, Any]:
     launch = _launch()
     if launch is None:
         return {}
+    start = os.environ['TORCHELASTIC_RESTART_COUNT']
     return {
         'store': PrefixStore(f'start {start}', launch),
         'rank': int(os.environ['RANK']),

@@ -1,16 +1,15 @@
 """tools/launch.sh, and several processes that fail, are started again, and go on."""
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.forked import free_port
-from tests.tools.endings import difference, ending, scalars
+from tests.forked import free_port, run_commands, torchrun_variables
+from tests.tools.endings import difference, ending
+from tools import train
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'tools/launch.sh'
@@ -18,7 +17,7 @@ SCRIPT = ROOT / 'tools/launch.sh'
 
 @pytest.fixture
 def launch(tmp_path, shared_data):
-    """Start the script on a machine without a GPU; ``fakes`` come before all programs."""
+    """Start the script without a GPU; programs in ``fakes`` come before others."""
     (tmp_path / 'fakes').mkdir()
     places = tmp_path / 'fakes', Path(sys.executable).parent, os.environ['PATH']
 
@@ -29,6 +28,7 @@ def launch(tmp_path, shared_data):
                 **os.environ,
                 'PATH': os.pathsep.join(map(str, places)),
                 'OMP_NUM_THREADS': '1',
+                'CUDA_VISIBLE_DEVICES': '',
                 **{name: str(value) for name, value in variables.items()},
             },
             stdout=subprocess.PIPE,
@@ -80,9 +80,8 @@ def output(process):
 )
 def test_launch__tells_torchrun_where_all_meet(launch, fake, variables, wanted):
     fake('torchrun', 'echo "$@"')
-    fake(
-        'scontrol', '[ "$*" = "show hostnames gpu[07-09]" ] && echo gpu07 && echo gpu08'
-    )
+    asked = '"$*" = "show hostnames gpu[07-09]"'
+    fake('scontrol', f'[ {asked} ] && echo gpu07 && echo gpu08')
     found = output(launch(SCRIPT, '--cfg-options', 'a=1', **variables))
     assert found == (0, f'{wanted} {SCRIPT} --cfg-options a=1 --launcher pytorch\n', '')
 
@@ -104,7 +103,7 @@ def test_launch__says_what_is_missing(launch, argv, variables, wanted):
 
 KILLED = """
 custom_imports = dict(imports=[*_base_.custom_imports.imports, 'killer'])
-_base_.custom_hooks.append(dict(type='Killer'))
+custom_hooks = [*_base_.custom_hooks, dict(type='Killer')]
 train_dataloader.update(batch_size=1)
 """
 KILLER = """
@@ -122,3 +121,34 @@ class Killer(Hook):
         if first and os.environ['RANK'] == '1' and runner.iter + 1 == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_launch__machine_that_lost_a_process_starts_all_again(
+    launch, write_config, tmp_path, monkeypatch
+):
+    (tmp_path / 'killer.py').write_text(KILLER)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = write_config(more=KILLED, name='killed')
+    whole = tmp_path / 'whole'
+    port = free_port()
+    variables = [torchrun_variables(rank, 2, port) for rank in range(2)]
+    argv = (config, '--work-dir', whole, '--launcher', 'pytorch')
+    undisturbed = run_commands(tmp_path, train.main, argv, variables)
+    assert [left.code for left in undisturbed] == [0, 0], undisturbed
+
+    python = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
+    meeting = {'NODES': 2, 'PROCS': 1, 'ENDPOINT': f'127.0.0.1:{free_port()}'}
+    machines = [
+        launch(
+            ROOT / 'tools/train.py',
+            *(config, '--work-dir', tmp_path / 'run'),
+            **{**meeting, 'RESTARTS': 1, 'PYTHONPATH': python},
+        )
+        for _ in range(2)
+    ]
+    found = [output(machine) for machine in machines]
+    assert [code for code, _, _ in found] == [0, 0], found
+    said = ''.join(err for _, _, err in found)
+    assert 'process 0: stops, because another one did' in said
+    assert 'exitcode: -9' in said
+    assert difference(ending(whole), ending(tmp_path / 'run')) is None
