@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmsegmentation.command import InputError
@@ -30,7 +32,10 @@ VARIABLES = {
 }
 # Ports of Slurm's jobs, told apart by their numbers.
 PORTS = range(20000, 30000)
-SAVED = 'recycle_segmentation/saved'
+# What is noted where torchrun's processes meet.
+SAVED, STARTS, MEETING = (f'recycle_{name}' for name in ('saved', 'starts', 'meeting'))
+# Seconds in which a process that is there answers.
+PATIENCE = 5
 
 
 @contextmanager
@@ -107,20 +112,40 @@ def _join(cfg: 'Config') -> None:
 def _meeting() -> dict[str, Any]:
     """Return where to meet, if it is not where the variables say.
 
-    PyTorch 2.12 gives processes that are started again the same store, with the
-    addresses of those before: they would wait for them for ever.
+    PyTorch 2.12 gives processes that are started again the store of those before, with
+    their addresses: some would wait for them for ever. The main process opens another.
     """
-    from torch.distributed import PrefixStore
+    from torch.distributed import TCPStore
 
     launch = _launch()
     if launch is None:
         return {}
-    start = os.environ['TORCHELASTIC_RESTART_COUNT']
-    return {
-        'store': PrefixStore(f'start {start}', launch),
-        'rank': int(os.environ['RANK']),
-        'world_size': int(os.environ['WORLD_SIZE']),
-    }
+    rank = int(os.environ['RANK'])
+    if rank == 0:
+        own = _own_address()
+        store = TCPStore(own, 0, is_master=True, wait_for_workers=False)
+        launch.add(STARTS, 1)
+        launch.set(MEETING, f'{own} {store.port}')
+    else:
+        host, port = _wait_for_meeting(launch)
+        store = TCPStore(host, port, is_master=False)
+    return {'store': store, 'rank': rank, 'world_size': int(os.environ['WORLD_SIZE'])}
+
+
+def _own_address() -> str:
+    """Return the address of this machine among those of the run."""
+    place = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+    with socket.create_connection(place) as found:
+        return found.getsockname()[0]
+
+
+def _wait_for_meeting(launch: 'TCPStore') -> tuple[str, int]:
+    """Return address and port; those of a main process that is gone do not answer."""
+    while True:
+        host, port = launch.get(MEETING).decode().split()
+        with suppress(OSError), socket.create_connection((host, int(port)), PATIENCE):
+            return host, int(port)
+        time.sleep(0.1)
 
 
 def _translate_variables(launcher: str) -> None:
@@ -146,8 +171,12 @@ def _first_host(nodes: str) -> str:
 
 
 def is_restarted() -> bool:
-    """Tell whether torchrun started the processes again after one had failed."""
-    return _launch() is not None and os.environ['TORCHELASTIC_RESTART_COUNT'] != '0'
+    """Tell whether torchrun started these processes again after one had failed.
+
+    Its own count is that of one machine.
+    """
+    launch = _launch()
+    return bool(launch and int(launch.get(STARTS)) > 1)
 
 
 def note_saved() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import convert_sync_batchnorm
 from mmengine.runner import BaseLoop
 from torch import nn
 
@@ -70,13 +71,17 @@ class Quiet(Base):
         self.call_hook('after_resume')
 
 
-def share_batch(model: nn.Module, sync_bn: bool) -> None:
+def share_batch(model: nn.Module, sync_bn: str | None) -> None:
     """Let a model of one of several processes work as if it had all their images.
 
     Args:
-        sync_bn: Synchronise each batch norm, also one that is not said to be.
+        sync_bn: What a config says: synchronise each batch norm, and by whose layer on
+            GPUs, ``'torch'`` or ``'mmcv'``; or None.
     """
-    if get_world_size() > 1:
-        share_dropout(model)
-        if not torch.cuda.is_available():
-            sync_on_cpu(model, every=sync_bn)
+    if get_world_size() == 1:
+        return
+    share_dropout(model)
+    if not torch.cuda.is_available():
+        sync_on_cpu(model, every=sync_bn is not None)
+    elif sync_bn:
+        convert_sync_batchnorm(model, sync_bn)  # its layers, in place

@@ -2,7 +2,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader, Runner
 from torch import nn
@@ -44,9 +43,8 @@ class QuietRunner(Quiet, Runner):
         if not self.distributed:
             return super().wrap_model(model_wrapper_cfg, model)
         sync_bn = self.cfg.get('sync_bn')
-        share_batch(model, bool(sync_bn))
-        if not torch.cuda.is_available():
-            self.cfg.sync_bn = None  # MMEngine's are for GPUs alone
+        share_batch(model, sync_bn)
+        self.cfg.sync_bn = None  # done; and MMEngine's are for GPUs alone
         try:
             return super().wrap_model(model_wrapper_cfg, model)
         finally:

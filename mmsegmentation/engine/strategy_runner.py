@@ -20,7 +20,7 @@ class StrategyRunner(Quiet, FlexibleRunner):
         super().__init__(*args, **kwargs)
         # MMEngine builds it when training starts; its checkpoint is checked before.
         self.model = self.strategy.build_model(self.model)
-        share_batch(self.model, bool(self.cfg.get('sync_bn')))
+        share_batch(self.model, self.cfg.get('sync_bn'))
 
     def build_strategy(
         self, strategy: BaseStrategy | dict | None = None, **options: Any

@@ -64,7 +64,7 @@ def train(model: nn.Module, rank: int, world_size: int) -> tuple[list, dict]:
 def test_share_batch__two_processes_make_the_steps_of_one(model, tmp_path):
     def half(rank):
         own = copy.deepcopy(model)
-        share_batch(own, sync_bn=False)
+        share_batch(own, sync_bn=None)
         wrapped = MMDistributedDataParallel(own, broadcast_buffers=False)
         return train(wrapped.train(), rank, 2)
 
@@ -116,10 +116,10 @@ def test_cpu_sync_batch_norm__is_batch_norm_of_all(tmp_path, affine, momentum):
 def test_sync_on_cpu__plain_norms_only_if_asked(tmp_path):
     def kinds(_):
         found = []
-        for every in (False, True):
+        for sync_bn in (None, 'torch'):
             norms = nn.BatchNorm2d(2), nn.SyncBatchNorm(2), nn.LayerNorm(2)
             parts = nn.Sequential(*norms)
-            share_batch(parts, sync_bn=every)
+            share_batch(parts, sync_bn=sync_bn)
             found.append([type(part).__name__ for part in parts])
         return found
 
