@@ -139,14 +139,14 @@ def check_strategy(cfg: 'Config') -> None:
     hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
     if strategy.get('type') != 'FSDPStrategy':
         what, way_out = f'is {strategy.get("type")}', 'name FSDPStrategy, or none'
-    elif cfg.launcher == 'none':
-        what = 'divides the model among processes, and there is one'
-        way_out = 'start it with tools/launch.sh'
     elif cfg.optim_wrapper.get('accumulative_counts', 1) > 1:
         what = 'cannot be resumed between two steps, where accumulative_counts gathers'
         way_out = 'leave it out; more processes make a larger batch'
     elif 'EMAHook' in hooks:
         what, way_out = 'has no whole weights for EMAHook to average', 'leave it out'
+    elif cfg.launcher == 'none':
+        what = 'divides the model among processes, and there is one'
+        way_out = 'start it with tools/launch.sh'
     else:
         return
     raise InputError('strategy', what, way_out)

@@ -119,6 +119,8 @@ def test_train__divided_by_fsdp_it_is_the_same_training(
     [
         ("strategy = dict(type='DeepSpeedStrategy')", 'is DeepSpeedStrategy'),
         (SHARDED, 'among processes, and there is one; start it with'),
+        (f'{SHARDED}optim_wrapper = dict(accumulative_counts=2)', 'cannot be resumed'),
+        (f"{SHARDED}custom_hooks = [dict(type='EMAHook')]", 'no whole weights for EMA'),
     ],
 )
 def test_train__strategy_that_cannot_be_is_refused(
