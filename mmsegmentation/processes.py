@@ -105,7 +105,7 @@ def _join(cfg: 'Config') -> None:
                 'device_ids': None,
             }
     except MISUSES as error:
-        way_out = 'start it with tools/launch.sh, which says how'
+        way_out = 'start it with torchrun, as tools/launch.sh does'
         raise InputError(f'--launcher {cfg.launcher}', str(error), way_out) from None
 
 
