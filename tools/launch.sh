@@ -25,6 +25,9 @@
 # training goes on from its last checkpoint, and ends as if nothing had happened. A
 # job that Slurm may requeue adds ${SLURM_RESTART_COUNT:+--resume} to its line.
 #
+# From three processes on, sums on the CPU are the same bit for bit after a resume only
+# with --cfg-options find_unused_parameters=True (PyTorch warns of its cost).
+#
 # The batch of a config is that of one process, and the learning rate does not change:
 # for the same training in 4 processes, divide train_dataloader.batch_size by 4.
 set -euo pipefail
