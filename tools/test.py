@@ -225,7 +225,13 @@ def build_tester(cfg: 'Config', options: Sequence[str]) -> 'Runner':
     """
     start_from_scratch(cfg)
     cfg.resume, cfg.load_from = False, None
-    training = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+    training = (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'strategy',
+    )
     validation = ('val_dataloader', 'val_cfg', 'val_evaluator')
     for key in training + validation:
         cfg.pop(key, None)

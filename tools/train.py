@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.config import check_strategy
 from mmsegmentation.config_bases import check_bases
-from mmsegmentation.files import read_json
+from mmsegmentation.files import NO_ROOM, read_json
 from mmsegmentation.fold_config import leaves_of, use_fold
 from mmsegmentation.fold_origin import (
     check_resumed,
@@ -17,7 +18,7 @@ from mmsegmentation.fold_origin import (
 )
 from mmsegmentation.folds import Fold
 from mmsegmentation.memory import out_of_memory
-from mmsegmentation.processes import processes
+from mmsegmentation.processes import has_saved, is_loss, is_restarted, processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
@@ -37,6 +38,7 @@ from mmsegmentation.sealed import remove_leftovers
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 NEEDS = 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper'
 # What a run leaves behind that a new one would replace.
@@ -85,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if cfg.get('resume') and not args.resume:
         args.resume = cfg.get('load_from') or 'auto'
     _choose_precision(cfg, args)
+    check_strategy(cfg)
     with processes(cfg):
         train(cfg, args, fold)
     return 0
@@ -98,17 +101,14 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     """
     from mmengine.dist import is_main_process
 
-    from mmsegmentation.engine import (
-        DataOnlyHook,
-        OriginHook,
-        QuarantineHook,
-        ReplaceHook,
-    )
+    from mmsegmentation.engine import DataOnlyHook, OriginHook, ReplaceHook
     from mmsegmentation.engine.run_state import cut_logs
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
     work_dir = Path(cfg.work_dir)
-    anew = args.resume == 'auto' and _find_resumed(work_dir, args)
+    anew = is_restarted() and _take_up(args)
+    if args.resume == 'auto':
+        anew = _find_resumed(work_dir, args)
     earlier = _earlier_results(work_dir, args)
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
@@ -142,14 +142,9 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
             print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
         raise
     except Exception as error:
-        stage = runner.message_hub.get_info('loop_stage', 'train')
-        lacking = out_of_memory(error, cfg, runner.iter + 1, stage)
-        if lacking:
-            raise lacking from None
-        for hook in runner.hooks:
-            if isinstance(hook, QuarantineHook) and (refusal := hook.refusal()):
-                raise refusal from None
-        if replace.begun:
+        if known := _known(error, runner):
+            raise known from None
+        if replace.begun or is_loss(error):
             raise
         # What MMEngine builds last: schedulers, first weights, what hooks make.
         raise blame(error, cfg, args.cfg_options, 'does not start') from error
@@ -159,10 +154,38 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
         _say_result(work_dir)
 
 
+def _known(error: Exception, runner: 'Runner') -> InputError | None:
+    """Return what an error in training is in one line, if it is the user's to end."""
+    from mmsegmentation.engine import QuarantineHook
+
+    stage = runner.message_hub.get_info('loop_stage', 'train')
+    if lacking := out_of_memory(error, runner.cfg, runner.iter + 1, stage):
+        return lacking
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return InputError(
+            error.filename or runner.work_dir,
+            f'cannot be written ({error.strerror})',
+            'make room, and go on with the same command and --resume',
+        )
+    refusals = (h.refusal() for h in runner.hooks if isinstance(h, QuarantineHook))
+    return next(filter(None, refusals), None)
+
+
 def _default_work_dir(cfg: 'Config') -> str:
     fold = cfg.get('fold')
     name = Path(cfg.filename).stem + ('' if fold is None else f'_fold{fold}')
     return str(Path('work_dirs') / name)
+
+
+def _take_up(args: Namespace) -> bool:
+    """Say in ``args`` how to go on after a failure; tell whether it is anew.
+
+    What was asked for holds until there is a checkpoint of this launch.
+    """
+    if has_saved():
+        args.resume = 'auto'
+    args.overwrite = True
+    return not args.resume
 
 
 def _find_resumed(work_dir: Path, args: Namespace) -> bool:

@@ -8,6 +8,7 @@ from mmsegmentation.engine.exact_early_stopping_hook import ExactEarlyStoppingHo
 from mmsegmentation.engine.exact_epoch_loop import ExactEpochLoop
 from mmsegmentation.engine.finite_loss_hook import FiniteLossHook
 from mmsegmentation.engine.loss_val_loop import LossValLoop
+from mmsegmentation.engine.mean_loss_hook import MeanLossHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
 from mmsegmentation.engine.origin_hook import OriginHook
 from mmsegmentation.engine.quarantine_hook import QuarantineHook
@@ -20,7 +21,10 @@ from mmsegmentation.engine.sample_check_hook import SampleCheckHook
 from mmsegmentation.engine.screen_hook import ScreenHook
 from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
 from mmsegmentation.engine.seeded_sampler import SeededSampler
+from mmsegmentation.engine.sharded_strategy import ShardedStrategy
+from mmsegmentation.engine.strategy_runner import StrategyRunner
 from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
+from mmsegmentation.engine.wrap_blocks import wrap_blocks
 
 __all__ = [
     'BackboneRateConstructor',
@@ -34,6 +38,7 @@ __all__ = [
     'ExactEpochLoop',
     'FiniteLossHook',
     'LossValLoop',
+    'MeanLossHook',
     'OriginHook',
     'QuarantineHook',
     'QuietRunner',
@@ -45,5 +50,8 @@ __all__ = [
     'ScreenHook',
     'SeededInfiniteSampler',
     'SeededSampler',
+    'ShardedStrategy',
+    'StrategyRunner',
     'WholeCheckpointHook',
+    'wrap_blocks',
 ]

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop
 from mmseg.registry import LOOPS
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 
 @LOOPS.register_module()
@@ -53,9 +54,11 @@ class LossValLoop(ValLoop):
     def _loss_of(self, model: Any, image: Tensor, sample: Any) -> dict[str, float]:
         heads = model.decode_head
         last = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+        divided = isinstance(self.runner.model, FullyShardedDataParallel)
+        # All processes gather the weights as often, whatever their images are.
+        losses = (self.runner.model if divided else model)(image, [sample], mode='loss')
         if (sample.gt_sem_seg.data == last.ignore_index).all():
             return {}
-        losses = model(image, [sample], mode='loss')
         return {
             f'val_{name}': float(sum(map(Tensor.mean, _listed(value))))
             for name, value in losses.items()

@@ -38,6 +38,7 @@ FLOORS = {
     'small': 2,
     'demo': 2,
     'training': 13,
+    'scale': 3,
 }
 XL = Path('configs/convnext/upernet_convnext-xlarge_1xb4-cutmix-60e_recycle-512x512.py')
 BEIT = Path('configs/beit/upernet_beit-base_1xb4-cutmix-60e_recycle-640x640.py')
