@@ -17,6 +17,8 @@ env_cfg = dict(
 # dict(type='WandbVisBackend').
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends)
+# Several processes share all their batch norms.
+sync_bn = 'torch'
 log_level = 'INFO'
 load_from = None
 resume = False
@@ -35,5 +37,8 @@ default_hooks = dict(
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    sample_check=dict(type='SampleCheckHook'),
+    quarantine=dict(type='QuarantineHook'),
+    finite_loss=dict(type='FiniteLossHook'),
 )
 custom_hooks = [dict(type='BestMetricsHook'), dict(type='ScreenHook')]

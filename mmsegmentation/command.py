@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 T = TypeVar('T')
@@ -38,6 +39,8 @@ class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
         # Of an option that is required, a flag or a list, the default tells nothing.
         if action.default is None or action.default is False or action.default == []:
             return action.help
+        if isinstance(action.default, list):
+            return f'{action.help} (default: {" ".join(map(str, action.default))})'
         return super()._get_help_string(action)
 
 
@@ -63,6 +66,7 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """
     try:
         with _left_in_order():
+            _check_working_directory()
             code = main(None)
         sys.stdout.flush()
     except InputError as error:
@@ -76,6 +80,15 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     raise SystemExit(code)
+
+
+def _check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError(
+            'working directory', 'is deleted', 'change into another folder'
+        ) from None
 
 
 @contextmanager

@@ -36,6 +36,7 @@ RUNNER_KEYS = frozenset(
         'visualizer',
         'default_scope',
         'model_wrapper_cfg',
+        'strategy',
         'sync_bn',
         'find_unused_parameters',
         'activation_checkpointing',
@@ -49,6 +50,7 @@ RUNNER_KEYS = frozenset(
         'fold',
         'folds',
         'pseudo_part',
+        'trains_on_validation',
     }
 )
 # Names that configs give to parts of themselves: all that MMSegmentation's own use,
@@ -123,6 +125,32 @@ def check_top_level_keys(cfg: 'Config') -> None:
             raise InputError(
                 cfg.filename or 'config', f'unknown top-level key {key!r}', hint
             )
+
+
+def check_strategy(cfg: 'Config') -> None:
+    """Refuse a ``strategy`` with which a run would not do what its config says.
+
+    Raises:
+        InputError: It is not FSDP, there is one process, or a part of the config needs
+            the undivided model.
+    """
+    strategy = cfg.get('strategy')
+    if not strategy:
+        return
+    hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
+    if strategy.get('type') != 'FSDPStrategy':
+        what, way_out = f'is {strategy.get("type")}', 'name FSDPStrategy, or none'
+    elif cfg.optim_wrapper.get('accumulative_counts', 1) > 1:
+        what = 'cannot be resumed between two steps, where accumulative_counts gathers'
+        way_out = 'leave it out; more processes make a larger batch'
+    elif 'EMAHook' in hooks:
+        what, way_out = 'has no whole weights for EMAHook to average', 'leave it out'
+    elif cfg.launcher == 'none':
+        what = 'divides the model among processes, and there is one'
+        way_out = 'start it with tools/launch.sh'
+    else:
+        return
+    raise InputError('strategy', what, way_out)
 
 
 def check_option(key: str) -> None:

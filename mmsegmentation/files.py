@@ -8,7 +8,7 @@ import shutil
 import struct
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -196,6 +196,23 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise InputError(path, 'exists', 'pass --overwrite to replace it')
 
 
+def refuse_overlap(out: Path, sources: Iterable[Path], beneath: bool = False) -> None:
+    """Stop if ``out`` is one of ``sources``, or holds one, or lies in one.
+
+    Args:
+        beneath: Whether it may lie in one.
+
+    Raises:
+        InputError: It would replace a source, or be taken for a part of it.
+    """
+    place = out.resolve()
+    for source in sources:
+        if source.resolve().is_relative_to(place):
+            raise InputError(out, f'would replace {source}', 'choose another --out')
+        if not beneath and place.is_relative_to(source.resolve()):
+            raise InputError(out, f'lies in {source}', 'choose another --out')
+
+
 @contextmanager
 def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a path to write beside ``path``; rename it there on success.
@@ -349,6 +366,7 @@ def _create(path: Path) -> int:
 
 
 def _make_beside(path: Path, make: Callable[[Path], T]) -> tuple[Path, T]:
+    folder_made = False
     try:
         while True:
             beside = path.with_name(f'.{path.name}.{token_hex(4)}')
@@ -357,7 +375,11 @@ def _make_beside(path: Path, make: Callable[[Path], T]) -> tuple[Path, T]:
             except FileExistsError:
                 continue
             except FileNotFoundError:
+                # Folders that take nothing, /proc and deleted ones, say so for ever.
+                if folder_made:
+                    raise
                 path.parent.mkdir(parents=True, exist_ok=True)
+                folder_made = True
     except OSError as error:
         raise InputError(
             path, f'cannot be made ({error.strerror})', 'choose another place'

@@ -1,9 +1,12 @@
 """What a checkpoint was trained on, so that no model is measured on that."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
 from mmsegmentation.folds import Fold
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def trained_on(content: dict[str, Any]) -> dict[str, Any] | None:
@@ -11,6 +14,41 @@ def trained_on(content: dict[str, Any]) -> dict[str, Any] | None:
     meta = content.get('meta')
     record = meta.get('fold') if isinstance(meta, dict) else None
     return record if isinstance(record, dict) else None
+
+
+def knows_validation(content: dict[str, Any]) -> bool:
+    """Return whether a checkpoint says that it was trained on the validation part."""
+    meta = content.get('meta')
+    return isinstance(meta, dict) and meta.get('knows_validation') is True
+
+
+def trains_on_validation(
+    cfg: 'Config', content: dict[str, Any], fold: Fold | None
+) -> bool:
+    """Return whether the model of a run knows the validation part at its end.
+
+    A config says so by ``trains_on_validation``, or the run starts from such a model.
+
+    Args:
+        content: The checkpoint that the run starts from; empty if there is none.
+
+    Raises:
+        InputError: The run would be judged by that part, or is of a fold.
+    """
+    if not (cfg.get('trains_on_validation') or knows_validation(content)):
+        return False
+    if cfg.get('val_dataloader'):
+        own = cfg.get('trains_on_validation')
+        raise InputError(
+            cfg.filename if own else cfg.load_from,
+            'trains on the validation part, which would judge it'
+            if own
+            else 'was trained on the validation part, which would judge the run',
+            'set val_dataloader, val_cfg and val_evaluator to None',
+        )
+    if fold:
+        raise InputError(cfg.filename, 'leaves no image out', 'leave out --fold')
+    return True
 
 
 def check_start(content: dict[str, Any], path: str, fold: Fold | None) -> None:
@@ -57,10 +95,16 @@ def check_predicting(
 
     Raises:
         InputError: It was not trained on this fold; or no fold is named, though it was
-            trained on a fold of the part ``split``, ``valid``.
+            trained on a fold of the part ``split``, ``valid``, or on all of that part.
     """
     record = trained_on(content)
     if fold is None:
+        if split == 'valid' and knows_validation(content):
+            raise InputError(
+                path,
+                f'was trained on the images of {split}',
+                'predict --split test, and score the checkpoint that it started from',
+            )
         if record and split == 'valid' and split in record.get('parts', []):
             raise InputError(
                 path,

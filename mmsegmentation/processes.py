@@ -1,8 +1,13 @@
 """The processes that a launcher starts for one run."""
 
+import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmsegmentation.command import InputError
@@ -10,6 +15,27 @@ from mmsegmentation.runtime import MISUSES
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch.distributed import TCPStore
+
+# What other launchers call the variables of torchrun.
+VARIABLES = {
+    'slurm': {
+        'RANK': 'SLURM_PROCID',
+        'LOCAL_RANK': 'SLURM_LOCALID',
+        'WORLD_SIZE': 'SLURM_NTASKS',
+    },
+    'mpi': {
+        'RANK': 'OMPI_COMM_WORLD_RANK',
+        'LOCAL_RANK': 'OMPI_COMM_WORLD_LOCAL_RANK',
+        'WORLD_SIZE': 'OMPI_COMM_WORLD_SIZE',
+    },
+}
+# Ports of Slurm's jobs, told apart by their numbers.
+PORTS = range(20000, 30000)
+# What is noted where torchrun's processes meet.
+SAVED, STARTS, MEETING = (f'recycle_{name}' for name in ('saved', 'starts', 'meeting'))
+# Seconds in which a process that is there answers.
+PATIENCE = 5
 
 
 @contextmanager
@@ -18,6 +44,7 @@ def processes(cfg: 'Config') -> Iterator[None]:
 
     GPUs exchange over what ``env_cfg.dist_cfg`` says, CPUs over gloo. A process that
     torchrun ends, because another one failed, leaves by an exception: it tidies up.
+    One that loses another says so in one line, so that the other's own error is seen.
 
     Raises:
         InputError: No launcher started this process.
@@ -36,8 +63,26 @@ def processes(cfg: 'Config') -> Iterator[None]:
         # they cannot, and abort the process.
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+    except RuntimeError as error:
+        if not is_loss(error):
+            raise
+        name = f'process {os.environ["RANK"]}'
+        print(f'{name}: stops, because another one did', file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def is_loss(error: BaseException) -> bool:
+    """Tell whether an error comes from another process of the run that is gone."""
+    from torch.distributed import DistError
+
+    # gloo's errors are of no kind of their own. Where torchrun ends all that is left, a
+    # worker may be the first to go.
+    texts = 'gloo/transport', 'killed by signal: Terminated'
+    if isinstance(error, DistError) or any(text in str(error) for text in texts):
+        return True
+    return error.__context__ is not None and is_loss(error.__context__)
 
 
 def _join(cfg: 'Config') -> None:
@@ -45,11 +90,14 @@ def _join(cfg: 'Config') -> None:
     from mmengine.dist import init_dist
 
     try:
+        _translate_variables(cfg.launcher)
+        meeting = _meeting()
         if torch.cuda.is_available():
-            init_dist(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+            options = cfg.get('env_cfg', {}).get('dist_cfg', {})
+            init_dist(cfg.launcher, **options, **meeting)
         else:
             # MMEngine's launchers are for GPUs alone, and so is its wrapper's default.
-            torch.distributed.init_process_group('gloo')
+            torch.distributed.init_process_group('gloo', **meeting)
             cfg.model_wrapper_cfg = {
                 'broadcast_buffers': False,
                 'find_unused_parameters': cfg.get('find_unused_parameters', False),
@@ -57,9 +105,101 @@ def _join(cfg: 'Config') -> None:
                 'device_ids': None,
             }
     except MISUSES as error:
-        raise InputError(
-            f'--launcher {cfg.launcher}', str(error), 'start it with torchrun'
-        ) from None
+        way_out = 'start it with torchrun, as tools/launch.sh does'
+        raise InputError(f'--launcher {cfg.launcher}', str(error), way_out) from None
+
+
+def _meeting() -> dict[str, Any]:
+    """Return where to meet, if it is not where the variables say.
+
+    PyTorch 2.12 gives processes that are started again the store of those before, with
+    their addresses: some would wait for them for ever. The main process opens another.
+    """
+    from torch.distributed import TCPStore
+
+    launch = _launch()
+    if launch is None:
+        return {}
+    rank = int(os.environ['RANK'])
+    if rank == 0:
+        own = _own_address()
+        store = TCPStore(own, 0, is_master=True, wait_for_workers=False)
+        launch.add(STARTS, 1)
+        launch.set(MEETING, f'{own} {store.port}')
+    else:
+        host, port = _wait_for_meeting(launch)
+        store = TCPStore(host, port, is_master=False)
+    return {'store': store, 'rank': rank, 'world_size': int(os.environ['WORLD_SIZE'])}
+
+
+def _own_address() -> str:
+    """Return the address of this machine among those of the run."""
+    place = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+    with socket.create_connection(place) as found:
+        return found.getsockname()[0]
+
+
+def _wait_for_meeting(launch: 'TCPStore') -> tuple[str, int]:
+    """Return address and port; those of a main process that is gone do not answer."""
+    while True:
+        host, port = launch.get(MEETING).decode().split()
+        with suppress(OSError), socket.create_connection((host, int(port)), PATIENCE):
+            return host, int(port)
+        time.sleep(0.1)
+
+
+def _translate_variables(launcher: str) -> None:
+    """Name this process as torchrun would, and where all of them meet."""
+    for name, theirs in VARIABLES.get(launcher, {}).items():
+        if theirs not in os.environ:
+            raise ValueError(f'{theirs} is not set')
+        os.environ[name] = os.environ[theirs]
+    if launcher == 'slurm':
+        job = int(os.environ.get('SLURM_JOB_ID', 0))
+        os.environ.setdefault('MASTER_PORT', str(PORTS[job % len(PORTS)]))
+        if 'MASTER_ADDR' not in os.environ:
+            os.environ['MASTER_ADDR'] = _first_host(os.environ['SLURM_NODELIST'])
+
+
+def _first_host(nodes: str) -> str:
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ValueError(f'MASTER_ADDR is not set, and {error}') from None
+    return done.stdout.split()[0]
+
+
+def is_restarted() -> bool:
+    """Tell whether torchrun started these processes again after one had failed.
+
+    Its own count is that of one machine.
+    """
+    launch = _launch()
+    return bool(launch and int(launch.get(STARTS)) > 1)
+
+
+def note_saved() -> None:
+    """Note, for processes that are started again, that there is a checkpoint."""
+    launch = _launch()
+    if launch:
+        launch.set(SAVED, '')
+
+
+def has_saved() -> bool:
+    """Tell whether a start before this one came to a checkpoint."""
+    launch = _launch()
+    return bool(launch and launch.check([SAVED]))
+
+
+def _launch() -> 'TCPStore | None':
+    """Return what torchrun itself keeps as long as it runs, if it does."""
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
+        return None
+    from torch.distributed import TCPStore
+
+    port = int(os.environ['MASTER_PORT'])
+    return TCPStore(os.environ['MASTER_ADDR'], port, is_master=False)
 
 
 def _leave(number: int, frame: Any) -> NoReturn:

@@ -113,7 +113,7 @@ def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
     """Build a runner, its data included; its log goes to files, errors to the screen.
 
     Batch norm that is synchronised between processes becomes the plain one where there
-    is one process, or no GPU: PyTorch has it on GPUs alone.
+    is one process.
 
     Args:
         options: The ``key=value`` pairs that changed ``cfg``, for the message.
@@ -135,16 +135,21 @@ def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':
     return runner
 
 
+def tell(lines: Sequence[str]) -> None:
+    """Print notes on standard error, by the first process of a run alone."""
+    if os.environ.get('RANK', '0') == '0':
+        for line in lines:
+            print(line, file=sys.stderr)
+
+
 def _build(cfg: 'Config') -> 'Runner':
-    import torch
-    from mmengine.model import revert_sync_batchnorm
+    from mmsegmentation.config_arguments import check_arguments
+    from mmsegmentation.engine import QuietRunner, StrategyRunner
 
-    from mmsegmentation.engine import QuietRunner
-
-    runner = QuietRunner.from_cfg(cfg)
+    tell(check_arguments(cfg))
+    kind = StrategyRunner if cfg.get('strategy') else QuietRunner
+    runner = kind.from_cfg(cfg)
     _check_names(cfg)
-    if not (runner.distributed and torch.cuda.is_available()):
-        runner.model = revert_sync_batchnorm(runner.model)
     # Read and checked now, before a run replaces anything.
     if cfg.get('train_cfg'):
         _ = runner.train_loop, runner.val_loop

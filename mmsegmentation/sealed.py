@@ -34,13 +34,25 @@ def write_sealed(path: Path, content: bytes) -> None:
         InputError: The disk is full.
         ValueError: It is no ZIP archive, or has a comment.
     """
+    write_synced(path, seal(path, content))
+
+
+def seal(path: Path, content: bytes) -> tuple[bytes | memoryview, ...]:
+    """Return the parts of an archive that ends in its seal.
+
+    Args:
+        content: What ``torch.save`` wrote.
+
+    Raises:
+        ValueError: It is no ZIP archive, or has a comment.
+    """
     end = content[-END_SIZE:]
     if not (end.startswith(END) and end.endswith(b'\0\0')):
         raise ValueError(f'{path}: no ZIP archive, or one with a comment')
     body = memoryview(content)[:-2]
     digest = hashlib.sha256(body)
     digest.update(LENGTH)
-    write_synced(path, (body, LENGTH, MARK, digest.hexdigest().encode()))
+    return body, LENGTH, MARK, digest.hexdigest().encode()
 
 
 def write_synced(path: Path, parts: Iterable[bytes | memoryview]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import settings
@@ -17,6 +17,14 @@ settings.register_profile('tests', derandomize=True, deadline=None, database=Non
 settings.load_profile('tests')
 
 Result = tuple[int, str, str]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def home_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is known of data roots that cannot be written out of the home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
 
 
 @pytest.fixture

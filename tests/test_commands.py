@@ -15,6 +15,7 @@ COMMANDS = sorted(
 )
 # Those of the contract; a new one is found by itself.
 KNOWN = {
+    'tools/average.py',
     'tools/benchmark.py',
     'tools/convert_checkpoint.py',
     'tools/demo.py',
@@ -22,6 +23,7 @@ KNOWN = {
     'tools/self_train.py',
     'tools/test.py',
     'tools/train.py',
+    'tools/tune.py',
     'utils/draw_data.py',
     'utils/eda.py',
     'utils/ensemble.py',
@@ -33,6 +35,7 @@ KNOWN = {
     'utils/pseudo_label.py',
     'utils/report.py',
     'utils/split.py',
+    'utils/study.py',
     'utils/submission.py',
 }
 SLOW = (
@@ -53,6 +56,8 @@ SLOW = (
     'albumentations',
     'SimpleITK',
     'jinja2',
+    'optuna',
+    'sqlalchemy',
 )
 HELP = f"""
 import runpy, sys

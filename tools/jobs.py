@@ -1,5 +1,6 @@
 """Commands of this repository, run as one would type them, one or several at once."""
 
+import ctypes
 import os
 import shlex
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,17 @@ from mmsegmentation.command import InputError, usable_cpus
 
 HOME = Path(__file__).resolve().parents[1]
 LAST_LINES = 12
+# What starts a script by each launcher, where --launch does not say.
+PROGRAMS = {
+    'none': 'python',
+    'pytorch': 'torchrun --standalone --nproc-per-node gpu',
+    'slurm': 'srun python',
+    'mpi': 'mpirun python',
+}
 # Seconds until a command that was told to end is killed.
 PATIENCE = 10
+# Of linux/prctl.h.
+SET_PARENT_DEATH_SIGNAL = 1
 
 
 @dataclass(frozen=True)
@@ -30,11 +40,13 @@ class Call:
         codes: Exit codes that are no failure.
         keep_open: File descriptors that the command inherits, and with them the locks
             that they hold.
+        tied: Whether they are told to end when this process is killed (on Linux).
     """
 
     program: tuple[str, ...] = ('python',)
     codes: tuple[int, ...] = (0,)
     keep_open: tuple[int, ...] = ()
+    tied: bool = False
 
 
 PLAIN = Call()
@@ -74,6 +86,7 @@ class Job:
                 # A signal to a terminal's whole group reaches this process alone, which
                 # passes it on: a training takes a second one for impatience.
                 start_new_session=True,
+                preexec_fn=_end_with(os.getpid()) if call.tied else None,
             )
         except OSError as error:
             raise InputError(
@@ -167,6 +180,39 @@ def end_in_order(jobs: Iterable[Job]) -> None:
             print(what, file=sys.stderr, flush=True)
     for job in running:
         job.process.wait()
+
+
+def _end_with(parent: int) -> Callable[[], None] | None:
+    """Return what a new process calls to be told to end when its parent has died."""
+    if sys.platform != 'linux':
+        return None
+    prctl = ctypes.CDLL(None).prctl
+
+    def tie() -> None:
+        prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)
+
+    return tie
+
+
+def program_of(launcher: str, launch: str | None) -> tuple[str, ...]:
+    """Return what starts the scripts of the models.
+
+    Args:
+        launcher: Of ``PROGRAMS``.
+        launch: Words in its place.
+
+    Raises:
+        InputError: They start nothing.
+    """
+    try:
+        program = shlex.split(launch or PROGRAMS[launcher])
+    except ValueError as error:
+        raise InputError('--launch', str(error), 'close the quotes') from None
+    if not program or (launch and launcher == 'none'):
+        raise InputError('--launch', 'starts nothing', 'name the --launcher too')
+    return tuple(program)
 
 
 def shown(path: object) -> str:

@@ -14,7 +14,6 @@ goes on with the next step when it is started again.
 """
 
 import os
-import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -25,18 +24,11 @@ from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import read_json
 from mmsegmentation.parts import PSEUDO, check_pseudo_part
 from tools.cycle import Cycle
-from tools.jobs import shown
+from tools.jobs import PROGRAMS, program_of, shown
 from tools.rounds import Round
 from tools.steps import check_place, locked, open_steps
 
 MARKER = 'self_train.json'
-# What starts a script by each launcher, where --launch does not say.
-PROGRAMS = {
-    'none': 'python',
-    'pytorch': 'torchrun --standalone --nproc-per-node gpu',
-    'slurm': 'srun python',
-    'mpi': 'mpirun python',
-}
 # A run may go on for more rounds, or on another machine.
 FREE = 'rounds', 'launcher', 'launch', 'overwrite', 'work_dir'
 
@@ -133,13 +125,7 @@ def check_arguments(args: Namespace) -> tuple[str, ...]:
             'has a comma, which makes a list of an option',
             'name another folder',
         )
-    try:
-        program = shlex.split(args.launch or PROGRAMS[args.launcher])
-    except ValueError as error:
-        raise InputError('--launch', str(error), 'close the quotes') from None
-    if not program or (args.launch and args.launcher == 'none'):
-        raise InputError('--launch', 'starts nothing', 'name the --launcher too')
-    return tuple(program)
+    return program_of(args.launcher, args.launch)
 
 
 def check_configs(args: Namespace) -> None:

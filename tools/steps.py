@@ -1,5 +1,6 @@
 """The steps of a long run, each taken once: a killed run goes on with the next."""
 
+import errno
 import os
 import shutil
 import time
@@ -12,6 +13,10 @@ from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json, write_json
 
 LOCK = '.lock'
+AGAIN = (
+    'repeat its arguments to go on, name another --work-dir, or pass --overwrite to '
+    'begin anew'
+)
 
 
 class Steps:
@@ -95,7 +100,7 @@ def open_steps(
     if earlier:
         steps = Steps(path, earlier)
         if steps.begun:
-            _check_same(earlier, arguments, folder)
+            check_same(earlier['arguments'], arguments, folder, AGAIN)
         else:
             steps.keep(arguments=dict(arguments))
         return steps
@@ -121,22 +126,21 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_same(
-    earlier: Mapping[str, Any], arguments: Mapping[str, Any], folder: Path
+def check_same(
+    before: Mapping[str, Any], now: Mapping[str, Any], thing: object, way_out: str
 ) -> None:
-    before = earlier['arguments']
+    """Refuse to go on with other arguments.
+
+    Raises:
+        InputError: They are not those with which ``thing`` was begun.
+    """
     changed = [
-        _change(name, before.get(name), arguments.get(name))
-        for name in {**before, **arguments}
-        if before.get(name) != arguments.get(name)
+        _change(name, before.get(name), now.get(name))
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
     ]
     if changed:
-        raise InputError(
-            folder,
-            f'was begun {" and ".join(changed)}',
-            'repeat its arguments to go on, name another --work-dir, or pass '
-            '--overwrite to begin anew',
-        )
+        raise InputError(thing, f'was begun {" and ".join(changed)}', way_out)
 
 
 def _change(name: str, before: Any, now: Any) -> str:
@@ -205,12 +209,24 @@ def locked(folder: Path) -> Iterator[tuple[int, ...]]:
 
 def _lock(descriptor: int) -> bool:
     try:
-        import fcntl
+        return try_lock(descriptor)
+    except OSError:
+        # A system, or a file system, without locks.
+        return True
 
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file, unless another process holds it; return whether it is locked.
+
+    Raises:
+        OSError: This system, or the file system, has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(errno.ENOTSUP, 'no locks on this system') from None
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except (ImportError, OSError):
-        # A system, or a file system, without locks.
-        return True
     return True

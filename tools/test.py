@@ -182,7 +182,7 @@ def predict(
     if labelled:
         cfg.test_evaluator.append({'type': 'ExactIoUMetric'})
     with TemporaryDirectory() as cfg.work_dir:
-        runner = _test_runner(cfg, args.cfg_options)
+        runner = build_tester(cfg, args.cfg_options)
         load_weights(runner.model, content, args.checkpoint)
         dataset = runner.test_dataloader.dataset
         if is_main_process():
@@ -215,10 +215,22 @@ def _writer(
     }
 
 
-def _test_runner(cfg: 'Config', options: Sequence[str]) -> 'Runner':
+def build_tester(cfg: 'Config', options: Sequence[str]) -> 'Runner':
+    """Build a runner that tests and does nothing else; its model has no weights yet.
+
+    Args:
+        cfg: Its parts for training are dropped.
+        options: The ``key=value`` pairs that changed it.
+    """
     start_from_scratch(cfg)
     cfg.resume, cfg.load_from = False, None
-    training = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+    training = (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'strategy',
+    )
     validation = ('val_dataloader', 'val_cfg', 'val_evaluator')
     for key in training + validation:
         cfg.pop(key, None)

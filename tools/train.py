@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import read_json
-from mmsegmentation.fold_config import use_fold
-from mmsegmentation.fold_origin import check_resumed, check_start
+from mmsegmentation.config import check_strategy
+from mmsegmentation.config_bases import check_bases
+from mmsegmentation.files import NO_ROOM, read_json
+from mmsegmentation.fold_config import leaves_of, use_fold
+from mmsegmentation.fold_origin import (
+    check_resumed,
+    check_start,
+    trains_on_validation,
+)
 from mmsegmentation.folds import Fold
-from mmsegmentation.processes import processes
+from mmsegmentation.memory import out_of_memory
+from mmsegmentation.processes import has_saved, is_loss, is_restarted, processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
@@ -21,14 +28,17 @@ from mmsegmentation.runtime import (
     check_weights,
     find_pretrained,
     load_weights,
+    quiet,
     read_config,
     silence,
     start_from_scratch,
+    tell,
 )
 from mmsegmentation.sealed import remove_leftovers
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 NEEDS = 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper'
 # What a run leaves behind that a new one would replace.
@@ -67,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     silence()
     cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
+    with quiet():
+        notes = check_bases(Path(args.config))
+    tell(notes)
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)
@@ -74,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if cfg.get('resume') and not args.resume:
         args.resume = cfg.get('load_from') or 'auto'
     _choose_precision(cfg, args)
+    check_strategy(cfg)
     with processes(cfg):
         train(cfg, args, fold)
     return 0
@@ -92,14 +106,19 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
     work_dir = Path(cfg.work_dir)
-    anew = args.resume == 'auto' and _find_resumed(work_dir, args)
+    anew = is_restarted() and _take_up(args)
+    if args.resume == 'auto':
+        anew = _find_resumed(work_dir, args)
     earlier = _earlier_results(work_dir, args)
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
+    if args.resume:
+        _pass_over(cfg, work_dir)
     pseudo = join_records(content, pseudo, str(cfg.load_from), bool(args.resume))
+    final = trains_on_validation(cfg, content, fold)
     runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
-    runner.register_hook(OriginHook(fold.record if fold else None, pseudo))
+    runner.register_hook(OriginHook(fold.record if fold else None, pseudo, final))
     replace = ReplaceHook(earlier)
     runner.register_hook(replace)
     stop = StopHook()
@@ -113,7 +132,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
         remove_leftovers(work_dir)
         if anew:
             cut_logs(runner, {})
-        _say_start(cfg, runner.log_dir)
+        _say_start(cfg, runner.log_dir, final)
     try:
         runner.train()
     except Stopped as stopped:
@@ -123,7 +142,9 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
             print(f'stopped after step {stopped.step}; {way}', file=sys.stderr)
         raise
     except Exception as error:
-        if replace.begun:
+        if known := _known(error, runner):
+            raise known from None
+        if replace.begun or is_loss(error):
             raise
         # What MMEngine builds last: schedulers, first weights, what hooks make.
         raise blame(error, cfg, args.cfg_options, 'does not start') from error
@@ -133,10 +154,38 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
         _say_result(work_dir)
 
 
+def _known(error: Exception, runner: 'Runner') -> InputError | None:
+    """Return what an error in training is in one line, if it is the user's to end."""
+    from mmsegmentation.engine import QuarantineHook
+
+    stage = runner.message_hub.get_info('loop_stage', 'train')
+    if lacking := out_of_memory(error, runner.cfg, runner.iter + 1, stage):
+        return lacking
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return InputError(
+            error.filename or runner.work_dir,
+            f'cannot be written ({error.strerror})',
+            'make room, and go on with the same command and --resume',
+        )
+    refusals = (h.refusal() for h in runner.hooks if isinstance(h, QuarantineHook))
+    return next(filter(None, refusals), None)
+
+
 def _default_work_dir(cfg: 'Config') -> str:
     fold = cfg.get('fold')
     name = Path(cfg.filename).stem + ('' if fold is None else f'_fold{fold}')
     return str(Path('work_dirs') / name)
+
+
+def _take_up(args: Namespace) -> bool:
+    """Say in ``args`` how to go on after a failure; tell whether it is anew.
+
+    What was asked for holds until there is a checkpoint of this launch.
+    """
+    if has_saved():
+        args.resume = 'auto'
+    args.overwrite = True
+    return not args.resume
 
 
 def _find_resumed(work_dir: Path, args: Namespace) -> bool:
@@ -149,6 +198,16 @@ def _find_resumed(work_dir: Path, args: Namespace) -> bool:
         for line in lines:
             print(line, file=sys.stderr)
     return not path
+
+
+def _pass_over(cfg: 'Config', work_dir: Path) -> None:
+    """Have a resumed run do without the files that it did without before."""
+    from mmsegmentation.datasets.quarantine import LIST
+
+    if (work_dir / LIST).is_file():
+        for leaf in leaves_of(cfg.train_dataloader.dataset):
+            if leaf.get('type') == 'RecycleDataset':
+                leaf['held'] = str(work_dir / LIST)
 
 
 def _earlier_results(work_dir: Path, args: Namespace) -> list[Path]:
@@ -183,10 +242,16 @@ def _choose_precision(cfg: 'Config', args: Namespace) -> None:
         )
 
 
-def _say_start(cfg: 'Config', log_dir: str) -> None:
+def _say_start(cfg: 'Config', log_dir: str, final: bool) -> None:
     from mmsegmentation.precision import has_bf16
 
     print(f'log: {log_dir}', flush=True)
+    if final:
+        print(
+            'trains on the validation part too: no scores, no best checkpoint; '
+            'the last one counts',
+            flush=True,
+        )
     if cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper' and not has_bf16():
         print('this CPU has no bfloat16 arithmetic: training in float32', flush=True)
 

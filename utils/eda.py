@@ -17,7 +17,12 @@ from mmsegmentation.command import (
     print_some,
     run_command,
 )
-from mmsegmentation.files import refuse_existing, whole_folder, write_json
+from mmsegmentation.files import (
+    refuse_existing,
+    refuse_overlap,
+    whole_folder,
+    write_json,
+)
 from utils.parallel import Workers, add_worker_options
 
 MARKER = 'eda.json'
@@ -46,9 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_args(args)
     from utils.data_page.page import write_study
-    from utils.data_page.study import study
+    from utils.data_page.study import open_root, study
     from utils.data_page.tables import write_tables
 
+    # Whether it is a data root is said first: it may be the wrong folder altogether.
+    open_root(args.root)
+    refuse_overlap(args.out, [args.root])
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as out:
         found = study(
             args.root,
@@ -79,11 +87,8 @@ def check_args(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.overwrite)
     if not args.root.is_dir():
         raise InputError(args.root, 'no such folder', 'name a data root')
-    for source in filter(None, (args.root, args.raw)):
-        if source.resolve().is_relative_to(args.out.resolve()):
-            raise InputError(
-                args.out, f'would replace {source}', 'choose another --out'
-            )
+    sources = [args.root, args.raw] if args.raw else [args.root]
+    refuse_overlap(args.out, sources, beneath=True)
     if not 32 <= args.thumbnail <= 1024:
         raise InputError(
             '--thumbnail', f'{args.thumbnail} is not in [32, 1024]', 'change it'

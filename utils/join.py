@@ -8,7 +8,8 @@ prediction folder that holds each image once, with one score: what is chosen by 
 """
 
 import argparse
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mmsegmentation.files import (
     link_or_copy,
     mask_name,
     refuse_existing,
+    refuse_overlap,
     whole_folder,
 )
 from mmsegmentation.folds import Folds, open_folds
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_member(member, members[0], folds)
     owners = own_images(members)
     image_ids = order_images(folds, owners, args.allow_missing)
+    missing = say_missing(folds, owners)
     masks = find_masks(args.data_root, image_ids, tuple(folds.images))
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
         put_together(folder, owners, image_ids, members)
@@ -67,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         finish_predictions(folder, members[0].classes, image_ids, origin)
         scores = score_predictions(folder, masks)
     print(score_table(scores))
-    print(f'{len(image_ids)} images of {len(members)} folds written to {args.out}')
+    count = f'{len(members)} fold{"s" * (len(members) > 1)}'
+    print(f'{len(image_ids)} images of {count} written to {args.out}')
+    if missing:
+        print(f'missing: {missing}')
     return 0
 
 
@@ -87,10 +93,7 @@ def check_places(folders: Sequence[Path], out: Path) -> None:
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
             raise InputError(folder, 'is named twice', 'name each folder once')
-        if out.resolve() in (place, *place.parents):
-            raise InputError(out, f'would replace {folder}', 'choose another --out')
-        if place in out.resolve().parents:
-            raise InputError(out, f'lies in {folder}', 'choose another --out')
+    refuse_overlap(out, folders)
 
 
 def check_member(member: Predictions, first: Predictions, folds: Folds) -> None:
@@ -169,6 +172,17 @@ def order_images(
             'name a folder for each fold, or pass --allow-missing',
         )
     return [image_id for image_id in wanted if image_id in owners]
+
+
+def say_missing(folds: Folds, owners: Mapping[str, Predictions]) -> str:
+    """Return how many images of each fold have no prediction; '' where all have one."""
+    lost = Counter(
+        fold
+        for part in folds.images.values()
+        for image_id, fold in part.items()
+        if image_id not in owners
+    )
+    return ', '.join(f'{lost[fold]} images of fold {fold}' for fold in sorted(lost))
 
 
 def put_together(

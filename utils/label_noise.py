@@ -2,11 +2,6 @@
 
     python utils/label_noise.py PRED --data-root ROOT --out D --json RAW/train.json
 
-wrong class  an object is predicted as another class
-missing      an object is predicted where the label has none
-superfluous  an object's pixels are predicted as background
-shifted      an object is predicted, but in part elsewhere
-
 Writes objects.csv and images.csv, the most doubtful first, findings.json, which CVAT
 (COCO 1.0) and FiftyOne (COCODetectionDataset) open, and top.png, the first of them as
 pictures. No label is changed. The predictions must be of a model that was not trained
@@ -21,10 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
+from mmsegmentation.files import (
+    refuse_existing,
+    refuse_overlap,
+    sha256_of,
+    whole_folder,
+)
 from mmsegmentation.parts import check_unseen, locate, mask_of, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.class_table import check_classes, read_table
+from utils.noise.kinds import MEANINGS, SCORE
 from utils.parallel import ALONE, Workers, add_worker_options
 
 if TYPE_CHECKING:
@@ -70,13 +71,15 @@ def rank_label_noise(
         'predictions': str(predictions.folder),
         'predictions_sha256': sha256_of(predictions.folder / MARKER),
     }
-    return rank(list(evidence), predictions.classes, origin, min_score)
+    outlined = annotations is not None
+    return rank(list(evidence), predictions.classes, origin, min_score, outlined)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog='utils/label_noise.py',
         description='Rank the labels that predictions contradict with confidence.',
+        epilog=f'Kinds of findings: {say_kinds()}. Score: {SCORE}.',
     )
     add = parser.add_argument
     add('pred', type=Path, metavar='PRED', help='predictions of images not trained on')
@@ -93,7 +96,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--json',
         type=Path,
         metavar='JSON',
-        help="the part's COCO JSON: outlines and ids of its objects",
+        help="the part's COCO JSON: outlines and ids of its objects; without it, each "
+        'connected region of a class is one object',
     )
     text = f'findings drawn in top.png, at most {MOST_DRAWN}'
     add('--top', type=int, default=20, metavar='N', help=text)
@@ -114,9 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_numbers(args)
     refuse_existing(args.out, args.overwrite)
     predictions = open_predictions(args.pred)
-    for source in filter(None, (args.pred, args.data_root, args.json)):
-        if source.resolve().is_relative_to(args.out.resolve()):
-            raise InputError(args.out, f'would replace {source}', 'name another --out')
+    refuse_overlap(args.out, filter(None, (args.pred, args.data_root, args.json)))
     order = read_table(args.data_root).order
     check_classes(predictions, args.data_root)
     check_unseen(predictions.folder, predictions.origin)
@@ -159,14 +161,41 @@ def check_numbers(args: argparse.Namespace) -> None:
         )
 
 
+def say_kinds() -> str:
+    """Return what the kinds of findings mean, in one line."""
+    return '; '.join(f'{kind}, {meaning}' for kind, meaning in MEANINGS.items())
+
+
+def say_objects(ranking: 'Ranking') -> str:
+    """Return how many objects were judged, and what counts as one."""
+    what = (
+        'as outlined in the JSON'
+        if ranking.outlined
+        else 'connected regions of one class'
+    )
+    return f'{ranking.objects:,} labelled objects ({what})'
+
+
+def say_model(ranking: 'Ranking') -> str:
+    """Return how good the model is that the findings come from."""
+    return (
+        f'mIoU of the predictions by these labels: {ranking.miou:.3f}; the weaker a '
+        'model, the more of its findings are its own mistakes'
+    )
+
+
 def print_summary(ranking: 'Ranking') -> None:
     """Print how many findings there are of each kind, and the first of them."""
     kinds = [finding.kind for finding in ranking.findings]
-    counts = ', '.join(f'{kinds.count(kind)} {kind}' for kind in sorted(set(kinds)))
     print(
-        f'{ranking.objects} labelled objects; {len(kinds)} findings in '
-        f'{len(ranking.images)} images{": " if kinds else ""}{counts}'
+        f'{say_objects(ranking)}; {len(kinds)} findings in {len(ranking.images)} images'
     )
+    print(say_model(ranking))
+    for kind, meaning in MEANINGS.items():
+        if kind in kinds:
+            print(f'  {kinds.count(kind):>5} {kind}: {meaning}')
+    if kinds:
+        print(f'the first by score ({SCORE}):')
     for finding in ranking.findings[:5]:
         said = ranking.classes[finding.given]
         if finding.suggested != finding.given:

@@ -100,11 +100,16 @@ class Gallery:
             pixels); ``layers`` (path by layer key; a picture of the same size that is
             laid over the photo); ``classes`` (share of pixels in [0, 1] by class id,
             as text); ``values`` (numbers and texts by key, for ``sorts`` and
-            ``filters``); ``note`` (one line, may be left out).
+            ``filters``). May be left out: ``outline`` (path of a picture that lies
+            over all layers) and ``note`` (one line, in the place of the filters'
+            values below the picture).
         classes: Name and CSS colour by class id.
         sorts: Heading by key of ``values``; the page adds name and chosen class.
         filters: Heading by key of ``values``: selects that pick one value.
         layers: Heading by layer key; the first is shown first.
+        decimals: How many of a number are shown, by key of ``values``.
+        class_heading: Heading of the select that picks a class.
+        unit: What an item is, as in ``'12 of 60 images'``.
     """
 
     key: str
@@ -114,6 +119,9 @@ class Gallery:
     sorts: Mapping[str, str] = field(default_factory=dict)
     filters: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=lambda: {'mask': 'mask'})
+    decimals: Mapping[str, int] = field(default_factory=dict)
+    class_heading: str = 'class'
+    unit: str = 'images'
 
     def content(self) -> dict[str, Any]:
         """Return what ``gallery.js`` reads."""
@@ -123,6 +131,9 @@ class Gallery:
             'sorts': dict(self.sorts),
             'filters': dict(self.filters),
             'layers': dict(self.layers),
+            'decimals': dict(self.decimals),
+            'classHeading': self.class_heading,
+            'unit': self.unit,
         }
 
 

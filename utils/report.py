@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.files import refuse_existing, whole_folder, write_json
-from utils.error_page.curves import find_log, read_curves
+from mmsegmentation.files import (
+    refuse_existing,
+    refuse_overlap,
+    whole_folder,
+    write_json,
+)
+from utils.error_page.curves import Curves, curves_of
 from utils.error_page.errors import FARTHEST
 from utils.error_page.sources import Sources, open_sources
 from utils.parallel import Workers, add_worker_options
@@ -43,8 +48,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     text = 'pixels closer than this to a true border count as near it'
     add('--boundary', type=int, default=5, metavar='PX', help=text)
     text = (
-        "each model's work directory or log, in order; the work directory of its "
-        'checkpoint if not given'
+        "each model's work directory or log, in order; of a single model also several, "
+        'as of joined folds; if not given, the work directories of the checkpoints'
     )
     add('--logs', type=Path, nargs='+', metavar='LOG', help=text)
     text = (
@@ -63,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_args(args)
     sources = open_sources(args.preds, args.data_root)
+    refuse_overlap(args.out, [*args.preds, args.data_root])
     curves = read_logs(sources, args.logs)
     for note in sources.notes:
         print(f'note: {note}')
@@ -99,24 +105,26 @@ def check_args(args: argparse.Namespace) -> None:
     ):
         if not least <= (value := getattr(args, name.replace('-', '_'))) <= most:
             raise InputError(f'--{name}', f'is {value}', f'give {least} to {most}')
-    if args.logs and len(args.logs) != len(args.preds):
+    if args.logs and len(args.preds) not in (1, len(args.logs)):
         raise InputError(
             '--logs', f'{len(args.logs)} for {len(args.preds)} folders', 'one for each'
         )
-    out = args.out.resolve()
-    for source in (*args.preds, args.data_root, *(args.logs or ())):
-        if out in (source.resolve(), *source.resolve().parents):
-            raise InputError(out, f'would replace {source}', 'choose another --out')
+    sources = [*args.preds, args.data_root, *(args.logs or ())]
+    refuse_overlap(args.out, sources, beneath=True)
 
 
-def read_logs(sources: Sources, logs: Sequence[Path] | None) -> dict[str, Any]:
+def read_logs(
+    sources: Sources, logs: Sequence[Path] | None
+) -> dict[str, dict[str, Curves]]:
     """Return training curves by model: of ``logs``, or of the checkpoints' folders."""
-    curves = {}
-    for number, (name, member) in enumerate(sources.models.items()):
-        place = logs[number] if logs else find_log(member.origin)
-        if place:
-            curves[name] = read_curves(place)
-    return curves
+    count = len(sources.models)
+    given: list[Sequence[Path]] = [[place] for place in logs or ()] or [[]] * count
+    if logs and count == 1:
+        given = [logs]
+    return {
+        name: curves_of(name, member.origin, own)
+        for (name, member), own in zip(sources.models.items(), given, strict=True)
+    }
 
 
 def measure(sources: Sources, folder: Path, args: argparse.Namespace) -> 'Summary':
@@ -135,7 +143,7 @@ def write_report(
     folder: Path,
     sources: Sources,
     summary: 'Summary',
-    curves: Mapping[str, Mapping[str, Any]],
+    curves: Mapping[str, Mapping[str, Curves]],
     noise: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Write the page, ``report.json`` and the tables; return what the JSON says."""
@@ -149,8 +157,10 @@ def write_report(
     content['notes'] = sources.notes
     content['provenance'] = [provenance(n, m) for n, m in sources.models.items()]
     content['pseudo_labels'] = pseudo_labels(sources)
-    files = write_tables(folder, summary, content, curves)
-    context = page_context(summary, content, curves)
+    lines = {key: held for own in curves.values() for key, held in own.items()}
+    files = write_tables(folder, summary, content, lines)
+    context = page_context(summary, content, lines)
+    context['without_log'] = [name for name, own in curves.items() if not own]
     write_page(
         folder / 'index.html', 'report.html.j2', files=files, noise=noise, **context
     )

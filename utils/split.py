@@ -49,8 +49,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs='+',
         choices=GROUPINGS,
         default=['content'],
-        help='keep together what looks alike (content, if not given), lies in one '
-        'folder, or nothing',
+        help='keep together what looks alike (content), lies in one folder, or nothing',
     )
     add('--groups', type=Path, metavar='CSV', help='more groups: image_id,group a line')
     add_worker_options(parser)
@@ -121,7 +120,8 @@ def check_groups(groups: np.ndarray, count: int) -> None:
     if found < count:
         raise InputError(
             f'--folds {count}',
-            f'{len(groups)} images form {found} groups that stay together',
+            f'{len(groups)} images form {found} group{"s" * (found > 1)}, each kept '
+            'together',
             'ask for fewer folds, or group by less',
         )
 

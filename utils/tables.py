@@ -15,18 +15,20 @@ from mmsegmentation.files import whole_file
 FORMULA = ('=', '+', '-', '@', '\t', '\r')
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+def write_csv(
+    path: Path, rows: Iterable[Sequence[Any]], *, overwrite: bool = False
+) -> None:
     """Write rows, the heading first; ``path`` appears only once it is whole.
 
     Args:
         rows: None is an empty cell.
 
     Raises:
-        InputError: ``path`` exists.
+        InputError: ``path`` exists, and ``overwrite`` is false.
     """
     # With a byte order mark, by which spreadsheets know Korean names for UTF-8.
     with (
-        whole_file(path) as beside,
+        whole_file(path, overwrite=overwrite) as beside,
         beside.open('w', newline='', encoding='utf-8-sig') as file,
     ):
         csv.writer(file).writerows([as_text(cell) for cell in row] for row in rows)

@@ -29,7 +29,7 @@ train_dataloader = dict(
     # A last batch of one image would stop at the batch norm of 1 x 1 features.
     drop_last=True,
     collate_fn=dict(type='stacked_collate'),
-    sampler=dict(type='SeededSampler', shuffle=True),
+    sampler=dict(type='SeededSampler', shuffle=True, round_up=False),
     dataset=dict(
         type='SeededMixDataset',
         dataset=_base_.train_set,

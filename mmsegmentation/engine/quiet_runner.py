@@ -1,13 +1,12 @@
-import contextlib
 import io
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import BaseLoop, CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, Runner
+from torch import nn
 
-from mmsegmentation.engine.resume_hook import ResumeHook
+from mmsegmentation.engine.quiet import Quiet, share_batch
 from mmsegmentation.runtime import read_data
 from mmsegmentation.sealed import write_sealed
 
@@ -36,51 +35,20 @@ def load_data(filename: str, map_location: Any) -> Any:
     return read_data(str(path), map_location)
 
 
-class QuietRunner(Runner):
-    """MMEngine's runner, which loses no work and speaks to its log alone.
+class QuietRunner(Quiet, Runner):
+    """MMEngine's runner, as ``Quiet`` has it."""
 
-    Whatever config it gets, checkpoints are written whole, and a resumed run ends as
-    one that was never stopped: it takes our hook and loop in the place of MMEngine's
-    ``CheckpointHook`` and ``EpochBasedTrainLoop``, and adds ``ResumeHook``.
-    """
-
-    def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Register a hook, ours in the place of MMEngine's."""
-        if isinstance(hook, dict) and hook.get('type') in (
-            'CheckpointHook',
-            CheckpointHook,
-        ):
-            hook = {**hook, 'type': 'WholeCheckpointHook'}
-        super().register_hook(hook, priority)
-
-    def register_hooks(
-        self,
-        default_hooks: dict[str, Hook | dict] | None = None,
-        custom_hooks: list[Hook | dict] | None = None,
-    ) -> None:
-        """Register the hooks of the config, and the one that resumes."""
-        super().register_hooks(default_hooks, custom_hooks)
-        self.register_hook(ResumeHook())
-
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the train loop, ours in the place of MMEngine's."""
-        if isinstance(loop, dict):
-            if 'type' not in loop and loop.get('by_epoch'):
-                loop = {k: v for k, v in loop.items() if k != 'by_epoch'}
-                loop['type'] = 'EpochBasedTrainLoop'
-            if loop.get('type') == 'EpochBasedTrainLoop':
-                loop = {**loop, 'type': 'ExactEpochLoop'}
-        return super().build_train_loop(loop)
-
-    def load_or_resume(self) -> None:
-        """Load or resume in silence; the screen is given back whatever happens.
-
-        The notice of the file is printed, by every process, where all else goes to the
-        log.
-        """
-        with contextlib.redirect_stdout(io.StringIO()):
-            super().load_or_resume()
-        self.call_hook('after_resume')
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes, which share their batches."""
+        if not self.distributed:
+            return super().wrap_model(model_wrapper_cfg, model)
+        sync_bn = self.cfg.get('sync_bn')
+        share_batch(model, sync_bn)
+        self.cfg.sync_bn = None  # done; and MMEngine's are for GPUs alone
+        try:
+            return super().wrap_model(model_wrapper_cfg, model)
+        finally:
+            self.cfg.sync_bn = sync_bn
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, **kwargs: Any

@@ -76,7 +76,9 @@ class ScreenHook(Hook):
         """Show the validation's scores, and whether they are the best so far."""
         if not metrics:
             return
-        text = '  '.join(f'{key} {_value(key, metrics[key])}' for key in metrics)
+        # The terms of a validation loss have names with a dot; their sum is shown.
+        shown = [key for key in metrics if '.' not in key]
+        text = '  '.join(f'{key} {_value(key, metrics[key])}' for key in shown)
         score = metrics.get('mIoU', float('nan'))
         mark = '  (best)' if score > self._best else ''
         self._best = max(self._best, score)  # in this order, nan is never kept
@@ -127,7 +129,9 @@ class ScreenHook(Hook):
 
 
 def _value(name: str, value: Any) -> str:
-    return f'{value / 100:.4f}' if name in PERCENT else str(value)
+    if name in PERCENT:
+        return f'{value / 100:.4f}'
+    return f'{value:.4f}' if isinstance(value, float) else str(value)
 
 
 def _param_groups(runner: Runner) -> list[dict]:

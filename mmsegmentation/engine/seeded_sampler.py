@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from mmengine.dataset import DefaultSampler
 from mmseg.registry import DATA_SAMPLERS
@@ -20,8 +20,23 @@ class SeededSampler(DefaultSampler):
     them read again what a resumed run has seen: ``SeededInfiniteSampler`` does neither.
     A validation tells nothing, and so always draws the same.
 
-    Args: as MMEngine's ``DefaultSampler``.
+    Args: as MMEngine's ``DefaultSampler``. Without ``round_up`` each process gets as
+        many, and the last few of an epoch are left out: with ``drop_last``, the steps
+        of one process that has all. MMEngine's gives some one more, and the others wait
+        for them for ever.
     """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+    ) -> None:
+        super().__init__(dataset, shuffle, seed, round_up)
+        if not round_up:
+            self.num_samples = len(dataset) // self.world_size
+            self.total_size = self.num_samples * self.world_size
 
     def __iter__(self) -> Iterator[int]:
         for index in super().__iter__():

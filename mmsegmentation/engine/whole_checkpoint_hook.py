@@ -7,6 +7,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmsegmentation.processes import note_saved
 from mmsegmentation.sealed import write_synced
 
 
@@ -115,6 +116,7 @@ class WholeCheckpointHook(CheckpointHook):
         if is_main_process():
             path = Path(runner.work_dir) / 'last_checkpoint'
             write_synced(path, [str(self.last_ckpt).encode()])
+            note_saved()
 
     def _remove_outdated(self, runner: Runner) -> None:
         for name in runner.message_hub.get_info('outdated_ckpts', []):

@@ -1,3 +1,4 @@
+from mmsegmentation.models.classwise_dice_loss import ClasswiseDiceLoss
 from mmsegmentation.models.convnext import ConvNeXt
 from mmsegmentation.models.data_preprocessor import FastSegDataPreProcessor
 from mmsegmentation.models.fast_beit import FastBEiT
@@ -8,6 +9,7 @@ from mmsegmentation.models.focal_loss import SoftmaxFocalLoss
 from mmsegmentation.models.tta import MeanProbabilityTTA
 
 __all__ = [
+    'ClasswiseDiceLoss',
     'ConvNeXt',
     'FastBEiT',
     'FastEncoderDecoder',

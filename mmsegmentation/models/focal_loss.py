@@ -1,5 +1,6 @@
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -44,6 +45,8 @@ class SoftmaxFocalLoss(nn.Module):
     ) -> Tensor:
         """Return the mean over all pixels that are not ignored; 0 where all are.
 
+        Of several processes they are those of all; the mean of their results counts.
+
         Args:
             cls_score: Logits, (N, classes, H, W).
             label: True class ids, (N, H, W) int64.
@@ -58,5 +61,6 @@ class SoftmaxFocalLoss(nn.Module):
         losses = doubt**self.gamma * losses
         if weight is not None:
             losses = losses * weight
-        count = (label != ignore_index).sum().clamp(min=1)
-        return self.loss_weight * losses.sum() / count
+        count = (label != ignore_index).sum().double()
+        all_reduce(count, 'mean')
+        return self.loss_weight * losses.sum() / count.clamp(min=1).to(losses.dtype)

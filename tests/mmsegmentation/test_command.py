@@ -62,6 +62,15 @@ def test_run_command__wrong_input_is_one_line_and_code_2(run):
     assert run(main) == (2, 'read 3 images\n', wanted)
 
 
+def test_run_command__deleted_working_directory_is_told(run, tmp_path, monkeypatch):
+    gone = tmp_path / 'gone'
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    wanted = 'error: working directory: is deleted; change into another folder\n'
+    assert run(lambda _: 0) == (2, '', wanted)
+
+
 def test_run_command__ctrl_c_is_code_130(run):
     def main(_):
         raise KeyboardInterrupt
@@ -132,11 +141,13 @@ def test_parser__help_shows_no_default_that_tells_nothing(run):
         parser.add_argument('--out', required=True, help='result')
         parser.add_argument('--fast', action='store_true', help='hurry')
         parser.add_argument('--names', nargs='+', default=[], help='who')
+        parser.add_argument('--by', nargs='+', default=['a', 'b'], help='what')
         parser.add_argument('--least', type=int, default=0, help='how few')
         return parser.parse_args(args) and 0
 
     out = run(main, '--help')[1]
-    assert out.count('(default') == 1
+    assert out.count('(default') == 2
+    assert 'what (default: a b)' in out
     assert 'how few (default: 0)' in out
 
 

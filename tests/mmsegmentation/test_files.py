@@ -296,6 +296,34 @@ def test_whole__place_without_permission_is_one_error(tmp_path, monkeypatch, mak
         context.__enter__()
 
 
+@pytest.mark.parametrize('kind', ['file', 'whole', 'folder'])
+def test_whole__a_folder_that_takes_nothing_is_one_error(tmp_path, monkeypatch, kind):
+    """As /proc, which is there, can be written, and answers ENOENT to all."""
+    calls, mkdir = [], Path.mkdir
+
+    def refuse(path, *args, **kwargs):
+        calls.append(path)
+        assert len(calls) < 9, 'tried for ever'
+        if path == tmp_path:
+            return mkdir(path, *args, **kwargs)
+        raise FileNotFoundError(2, 'No such file or directory')
+
+    def make(path):
+        if kind == 'whole':
+            write_whole(path, b'')
+        elif kind == 'file':
+            whole_file(path).__enter__()
+        else:
+            whole_folder(path, marker='m').__enter__()
+
+    monkeypatch.setattr('mmsegmentation.files._create', refuse)
+    monkeypatch.setattr(Path, 'mkdir', refuse)
+    message = r'out: cannot be made \(No such file or directory\); choose another'
+    with pytest.raises(InputError, match=message):
+        make(tmp_path / 'out')
+    assert names(tmp_path) == []
+
+
 def test_write_whole__replaces_and_makes_folders(tmp_path):
     path = tmp_path / 'deep/f'
     for content in (b'old', b'new' * 100_000, b''):

@@ -1,80 +1,184 @@
-"""Two processes on the CPU: torchrun trains, and predicts what one process does."""
+"""Two processes on the CPU train and predict as one does; they are forked.
+
+Real ones, by torchrun, are those of test_launch.py.
+"""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
+import shutil
 
+import numpy as np
 import pytest
 
 from mmsegmentation.files import read_json
 from mmsegmentation.predictions import open_predictions
+from tests.forked import free_port, run_commands, torchrun_variables
+from tests.tools.endings import difference, ending, scalars
+from tests.tools.loss_by_hand import loss_by_hand
+from tools import test, train
 
-ROOT = Path(__file__).resolve().parents[2]
-LAUNCHER = '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2'
 pytestmark = pytest.mark.slow
+HALF = 'train_dataloader.batch_size=1'
+MORE = """
+default_hooks.update(logger=dict(interval=1))
+model = dict(backbone=dict(drop_path_rate=0.3))
+val_cfg = dict(type='LossValLoop')
+"""
+SHARDED = """
+strategy = dict(
+    type='FSDPStrategy',
+    model_wrapper=dict(
+        type='MMFullyShardedDataParallel', auto_wrap_policy=dict(type='wrap_blocks')
+    ),
+)
+"""
+# Reordered weights begin with other random numbers, which FSDP's cannot.
+PLAIN = MORE + "custom_hooks = [dict(type='BestMetricsHook')]\n"
 
 
 @pytest.fixture
-def process(tmp_path, shared_data):
-    """Run a command in one process, or two, that see no GPU."""
-    (tmp_path / 'here').mkdir()
+def two(tmp_path):
+    """Run a command in two processes; both must end well unless told otherwise."""
 
-    def call(script, *arguments, two):
-        command = [ROOT / 'tools' / script, *arguments]
-        if two:
-            command = [*LAUNCHER, *command, '--launcher', 'pytorch']
-        return subprocess.run(
-            [sys.executable, *map(str, command)],
-            cwd=tmp_path / 'here',
-            env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    def call(main, *argv, well=True, launcher='pytorch', more=({}, {})):
+        (tmp_path / 'said').mkdir(exist_ok=True)
+        port = free_port()
+        variables = [{**torchrun_variables(n, 2, port), **more[n]} for n in range(2)]
+        argv = (*argv, '--launcher', launcher)
+        left = run_commands(tmp_path / 'said', main, argv, variables)
+        if well:
+            assert [process.code for process in left] == [0, 0], left
+        return left
 
     return call
 
 
-def test_train__overwrites_once_and_speaks_once(own_run, process):
-    config, work_dir = own_run
-    arguments = (config, '--work-dir', work_dir, '--overwrite', '--cfg-options')
-    done = process('train.py', *arguments, 'train_cfg.max_iters=2', two=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert [line.split(':')[0] for line in done.stdout.splitlines()] == ['log', 'best']
-    found = sorted(path.name for path in work_dir.glob('*.pth'))
-    assert found == ['best_mIoU_iter_2.pth', 'iter_2.pth']
-    assert read_json(work_dir / 'metrics.json')['images'] == 3
+def losses(work_dir):
+    return np.array([line['loss'] for line in scalars(work_dir) if 'loss' in line])
 
 
-def test_predict__is_the_same_as_of_one_process(trained, process, tmp_path):
+@pytest.fixture(scope='module')
+def whole(shared_root, write_config, tmp_path_factory):
+    """Return a config, and what one process made of it."""
+    folder = tmp_path_factory.mktemp('whole')
+    config = write_config(more=MORE, name='processes')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('RECYCLE_DATA', str(shared_root))
+        train.main([config, '--work-dir', str(folder / 'run')])
+    return config, folder / 'run'
+
+
+def test_train__half_the_batch_each_is_the_same_training(
+    whole, two, shared_data, tmp_path
+):
+    config, one = whole
+    shutil.copytree(one, tmp_path / 'run')
+    options = '--overwrite', '--cfg-options', HALF
+    shutil.rmtree(next((tmp_path / 'run').glob('*/vis_data')))
+    main, other = two(train.main, config, '--work-dir', tmp_path / 'run', *options)
+    # They say it once, and overwrite once.
+    assert [line.split(':')[0] for line in main.out.splitlines()] == ['log', 'best']
+    assert (other.out, other.err) == ('', '')
+    found, wanted = losses(tmp_path / 'run'), losses(one)
+    assert len(wanted) == 4
+    # Later, what was rounded otherwise grows.
+    np.testing.assert_allclose(found[:2], wanted[:2], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    assert read_json(tmp_path / 'run/metrics.json')['images'] == 3
+    # Of three images each process has two: one of them counts once all the same.
+    line = [line for line in scalars(tmp_path / 'run') if 'val_loss' in line][-1]
+    by_hand = loss_by_hand(config, tmp_path / 'run/iter_4.pth', None).sum()
+    assert line['val_loss'] == pytest.approx(by_hand, rel=1e-4)
+
+    cut = tmp_path / 'cut'
+    shutil.copytree(tmp_path / 'run', cut)
+    again = '--resume', cut / 'iter_2.pth', '--cfg-options', HALF
+    two(train.main, config, '--work-dir', cut, *again)
+    assert difference(ending(tmp_path / 'run'), ending(cut)) is None
+
+
+def test_train__divided_by_fsdp_it_is_the_same_training(
+    two, shared_data, write_config, tmp_path
+):
+    plain = write_config(more=PLAIN, name='plain')
+    divided = write_config(more=PLAIN + SHARDED, name='divided')
+    half = '--cfg-options', HALF
+    for config, name in ((plain, 'plain'), (divided, 'divided')):
+        two(train.main, config, '--work-dir', tmp_path / name, *half)
+    found = losses(tmp_path / 'divided')
+    np.testing.assert_allclose(found, losses(tmp_path / 'plain'), rtol=0, atol=1e-5)
+
+    # Its checkpoints are those of any run: each kind goes on from the other's.
+    for config, name in ((divided, 'plain'), (plain, 'divided')):
+        work_dir = tmp_path / f'on_{name}'
+        shutil.copytree(tmp_path / name, work_dir)
+        resume = '--resume', work_dir / 'iter_2.pth'
+        two(train.main, config, '--work-dir', work_dir, *resume, *half)
+        np.testing.assert_allclose(losses(work_dir), found, rtol=0, atol=1e-5)
+    checkpoint = next((tmp_path / 'divided').glob('best_*.pth'))
+    test.main([divided, str(checkpoint), '--out', str(tmp_path / 'pred')])
+    scores = read_json(tmp_path / 'divided/metrics.json')
+    assert read_json(tmp_path / 'pred/metrics.json')['confusion'] == scores['confusion']
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        ("strategy = dict(type='DeepSpeedStrategy')", 'is DeepSpeedStrategy'),
+        (SHARDED, 'among processes, and there is one; start it with'),
+        (f'{SHARDED}optim_wrapper = dict(accumulative_counts=2)', 'cannot be resumed'),
+        (f"{SHARDED}custom_hooks = [dict(type='EMAHook')]", 'no whole weights for EMA'),
+    ],
+)
+def test_train__strategy_that_cannot_be_is_refused(
+    misuse, write_config, shared_data, tmp_path, more, message
+):
+    config = write_config(more=more, name='refused')
+    misuse(train.main, message, config, '--work-dir', tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def slurm(rank, port):
+    names = {'PROCID': rank, 'LOCALID': rank, 'NTASKS': 2, 'NODELIST': 'n[1-2]'}
+    found = {f'SLURM_{name}': str(value) for name, value in names.items()}
+    return {**found, 'SLURM_JOB_ID': str(port - 20000)}
+
+
+def test_predict__is_the_same_as_of_one_process(trained, two, tmp_path, shared_data):
     config, work_dir = trained
     checkpoint = next(work_dir.glob('best_*.pth'))
     (tmp_path / 'disk').mkdir()
     (tmp_path / 'two').symlink_to(tmp_path / 'disk')
-    arguments = ('test.py', config, checkpoint, '--out')
-    for name in ('one', 'two'):
-        done = process(*arguments, tmp_path / name, two=name == 'two')
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count('predictions: ') == 1
-    one, two = (open_predictions(tmp_path / name) for name in ('one', 'two'))
-    assert one.image_ids == two.image_ids
+    test.main([config, str(checkpoint), '--out', str(tmp_path / 'one')])
+    main, other = two(test.main, config, checkpoint, '--out', tmp_path / 'two')
+    assert main.out.count('predictions: ') == 1
+    assert other.out == ''
+    one, both = (open_predictions(tmp_path / name) for name in ('one', 'two'))
+    assert one.image_ids == both.image_ids
     for image_id in one.image_ids:
-        assert (one.mask(image_id) == two.mask(image_id)).all()
-        assert (one.confidence(image_id) == two.confidence(image_id)).all()
-    assert one.metrics() == two.metrics()
+        assert (one.mask(image_id) == both.mask(image_id)).all()
+        assert (one.confidence(image_id) == both.confidence(image_id)).all()
+    assert one.metrics() == both.metrics()
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ['disk', 'here', 'one', 'two']
+    assert names == ['disk', 'one', 'said', 'two']
 
 
 def test_predict__failure_of_one_process_leaves_nothing_behind(
-    trained, data_root, process, tmp_path
+    trained, data_root, two, tmp_path, monkeypatch
 ):
     path = data_root / 'valid/images/batch_0/1.png'  # the second process reads it
-    path.write_bytes(path.read_bytes()[:60])
-    arguments = (trained[0], next(trained[1].glob('best_*.pth')), '--data-root')
-    arguments += (data_root, '--out', tmp_path / 'two')
-    done = process('test.py', *arguments, two=True)
-    assert done.returncode != 0
-    assert done.stdout == '3 images of valid to predict\n'
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['data', 'here']
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + content[-12:])  # its start and end are in order
+    # As Slurm starts them, without torchrun.
+    program = tmp_path / 'scontrol'
+    program.write_text('#!/bin/sh\n[ "$3" = "n[1-2]" ] && echo 127.0.0.1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', os.pathsep.join([str(tmp_path), os.environ['PATH']]))
+    for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.delenv(name, raising=False)
+    argv = (trained[0], next(trained[1].glob('best_*.pth')), '--data-root', data_root)
+    main, other = two(test.main, *argv, '--out', tmp_path / 'two', well=False)
+    assert 0 not in (main.code, other.code)
+    assert main.out == '3 images of valid to predict\n'
+    assert main.err == 'process 0: stops, because another one did\n'
+    assert '1.png' in other.err
+    assert not (tmp_path / 'two').exists()

@@ -8,6 +8,7 @@ where they ask for a GPU or a download.
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -233,6 +234,27 @@ def test_stock_config__trains_a_step_with_our_parts(stock_config, tmp_path, mode
     assert {int(state['step']) for state in content['optimizer']['state'].values()} == {
         1
     }
+
+
+@pytest.mark.slow
+def test_stock_config__trains_by_our_command_and_takes_our_guards(
+    stock_config, run, tmp_path
+):
+    guards = {
+        'sample_check': 'SampleCheckHook',
+        'quarantine': 'QuarantineHook',
+        'finite_loss': 'FiniteLossHook',
+    }
+    options = [f'default_hooks.{key}.type={name}' for key, name in guards.items()]
+    config = stock_config('beit', ours=False)
+    # A config's own names begin with an underscore for our command.
+    own = r'\b(head|load|loader)\b|(?<=\*\*)(data)\b|(?m:^)(data)(?= =)'
+    config.write_text(re.sub(own, r'_\g<0>', config.read_text()))
+    arguments = (config, '--work-dir', tmp_path / 'w', '--cfg-options', *options)
+    code, _, err = run(train.main, *arguments)
+    assert code == 0, err
+    assert 'no training mask has these classes: Metal' in err
+    assert (tmp_path / 'w/iter_1.pth').is_file()
 
 
 @pytest.mark.slow

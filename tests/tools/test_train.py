@@ -53,7 +53,8 @@ def test_screen__shows_loss_rate_time_and_scores(
         *(write_config(), '--work-dir', tmp_path / 'w', '--cfg-options', options),
     )
     assert code == 0
-    lines = err.splitlines()
+    note, *lines = err.splitlines()
+    assert note.startswith('no training mask has these classes: Metal, ')
     assert len(lines) == 4, err
     assert all(word in lines[0] for word in ('2/4', 'loss ', 'lr ', 's/it', 'left 0:'))
     assert lines[1].startswith('  valid  mIoU ')

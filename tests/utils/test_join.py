@@ -135,7 +135,8 @@ def test_missing__images_are_allowed_when_asked(run, root, two, refused, tmp_pat
     code, text, _ = run(main, *argv)
     assert code == 0
     assert read_json(tmp_path / 'out/metrics.json')['images'] == 2
-    assert '2 images of 1 folds' in text
+    assert f'2 images of 1 fold written to {tmp_path / "out"}\n' in text
+    assert text.endswith('missing: 2 images of fold 1\n')
 
 
 def test_out__is_only_replaced_when_asked(run, misuse, root, two, tmp_path):

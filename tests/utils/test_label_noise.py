@@ -245,6 +245,17 @@ def test_probabilities__are_used_where_they_were_kept(world):
     assert keep(can=0).score == pytest.approx(before, rel=0.02)
 
 
+def test_model__is_measured_by_the_same_labels(world, coco):
+    boxes = [(*BOXES[0], 1)]
+    predictions, masks = world({'a.jpg': (boxes, [(*BOXES[0], 2)])}, count=0)
+    ranking = rank_label_noise(predictions, masks)
+    # The background is all right, one class never found, another never there.
+    assert (ranking.miou, ranking.outlined) == (pytest.approx(1 / 3), False)
+    assert rank_label_noise(
+        predictions, masks, annotations=coco({'a.jpg': boxes})
+    ).outlined
+
+
 def test_masks__may_be_given_one_by_one(world):
     predictions, masks = world({'a.jpg': ([(*BOXES[0], 1)], [(*BOXES[0], 2)])})
     paths = {i: masks / mask_name(i) for i in predictions.image_ids}

@@ -61,7 +61,11 @@ def rows(path):
 def test_tables__say_what_and_where(run, given, tmp_path):
     code, said, err = run(main, *given)
     assert (code, err) == (0, '')
-    assert '19 labelled objects; 2 findings in 2 images: 1 missing, 1 wrong' in said
+    assert '19 labelled objects (connected regions of one class); 2 findings' in said
+    assert '    1 missing: an object is predicted where the label has none\n' in said
+    assert '    1 wrong class: an object is predicted as another class\n' in said
+    # Background 1688 / 1724, cup 1, can 4 / 6, bag 4 / 5.
+    assert 'mIoU of the predictions by these labels: 0.861;' in said
     assert f'wrong class: _Can -> <b>$Bag$</b>  {WRONG}' in said
     head, *found = rows(tmp_path / 'out/objects.csv')
     assert head[:6] == ['rank', 'score', 'image', 'kind', 'given', 'suggested']
@@ -147,6 +151,14 @@ def test_sheet__crops_a_square_within_the_image(given):
     assert caption(finding, NAMES).endswith(f'\n{finding.image_id}')
 
 
+def test_help__says_what_the_kinds_and_the_score_are(run):
+    said = ' '.join(run(main, '--help')[1].split())
+    for kind in ('wrong class', 'missing', 'superfluous', 'shifted'):
+        assert f'{kind}, an object' in said
+    assert 'Score: how surely the model contradicts the label, from 0 to 1' in said
+    assert 'without it, each connected region of a class is one object' in said
+
+
 def test_labels__stay_as_they_are(run, given):
     paths = [p for p in given[2].rglob('*') if p.is_file()]
     before = [p.read_bytes() for p in paths]
@@ -203,7 +215,7 @@ def test_part__is_the_predicted_one_where_another_has_labels_of_that_name(
     make_part('train', {WRONG: canvas(), LACKING: canvas(), 'b/0.jpg': canvas()})
     code, said, err = run(main, *given)
     assert (code, err) == (0, '')
-    assert '19 labelled objects; 2 findings in 2 images' in said
+    assert '; 2 findings in 2 images' in said
 
 
 @pytest.mark.parametrize('fold', [None, {'fold': 0, 'parts': ['valid']}])
@@ -247,6 +259,7 @@ def test_misuse__one_line_and_nothing_written(misuse, given, tmp_path):
     other.write_text(json.dumps({'images': [{'id': 1, 'file_name': '../x.jpg'}]}))
     misuse(main, '1 problems?, first: .*inside its folder', *given, '--json', other)
     misuse(main, f'would replace {pred}', *given[:4], root.parent, '--overwrite')
+    misuse(main, f'lies in {root}', *given[:4], root / 'labels')
     (pred / 'probs/b').mkdir(parents=True)
     np.save(pred / 'probs/b/0.npy', np.zeros((3, 12, 12), np.uint8))
     misuse(main, r'shape \(3, 12, 12\), not uint8 of 4 classes', *given)

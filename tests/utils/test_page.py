@@ -55,10 +55,12 @@ def write(tmp_path, monkeypatch):
             }
             for number in range(pictures)
         ]
+        items[3] |= {'outline': 't/m.png', 'note': 'Paper?'}
         classes = list(zip(('Ground', name, 'other'), class_colours(3), strict=True))
         gallery = Gallery(
-            'all', 'All.', items, classes, {'bright': 'brightness'}, {'part': 'part'}
-        )
+            'all', 'All.', items, classes, {'bright': 'brightness'}, {'part': 'part'},
+            decimals={'bright': 1},
+        )  # fmt: skip
         rows = [('b', 2, 'x'), (name, 10, 'x'), ('c', None, 'x'), ('d', 5, 'y')]
         table = Table('numbers', 'Counts.', ('name', 'n', 'kind'), rows, filter='kind')
         bars = {'data': [{'type': 'bar', 'x': [1], 'y': [label(name)]}], 'layout': {}}
@@ -135,6 +137,19 @@ def test_page__hostile_names_are_text(write, open_page, width):
     assert page.evaluate('document.documentElement.scrollWidth') <= width
 
 
+def test_chart__toolbar_sends_nothing_and_hides_nothing(write, open_page):
+    page = open_page(write('a'))
+    page.locator('#bars .plot').hover()
+    buttons = page.locator('#bars .modebar-btn')
+    names = buttons.evaluate_all('all => all.map(e => e.dataset.title)')
+    assert names == ['Download plot as a PNG', 'Zoom in', 'Zoom out', 'Reset axes']
+    bar, chart = page.locator('#bars .modebar'), page.locator('#bars .main-svg').first
+    below = bar.bounding_box()['y'] + bar.bounding_box()['height']
+    assert below <= chart.bounding_box()['y']
+    # Above all that is shown there, and not cut off.
+    buttons.first.click(trial=True, timeout=20_000)
+
+
 def test_table__sorts_by_number_and_filters_and_theme_switches(write, open_page):
     page = open_page(write('a'), scheme='dark')
     cells = page.locator('#numbers tbody tr:visible td:nth-child(2)')
@@ -160,6 +175,8 @@ def test_gallery__loads_as_one_scrolls_filters_and_sorts(write, open_page):
     assert len(names(page)) == 48
     page.locator('#all li').last.scroll_into_view_if_needed()
     page.wait_for_selector('#all li:nth-child(60)')
+    told = page.locator('#all .facts').all_inner_texts()
+    assert told[2:4] == ['a', 'Paper?']
     page.get_by_label('sort by').select_option('bright')
     assert names(page)[:2] == ['17', '34']  # 7 * 17 % 60 = 59, 7 * 34 % 60 = 58.
     page.get_by_label('order').select_option('up')
@@ -204,7 +221,14 @@ def test_lightbox__steps_by_keys_and_closes_and_opacity_is_heard(write, open_pag
     page.keyboard.press('ArrowRight')
     assert title.inner_text() == '02 (3 of 60)'
     facts = page.locator('#lightbox li').all_inner_texts()
-    assert facts == ['Ground 50 %', 'x 2.0 %', 'part: a', 'brightness: 14']
+    assert facts == ['Ground 50 %', 'x 2.0 %', 'part: a', 'brightness: 14.0']
+    page.keyboard.press('ArrowRight')
+    assert page.locator('#lightbox li').first.inner_text() == 'Paper?'
+    pictures = page.locator('#lightbox img').evaluate_all(
+        'a => a.map(e => e.className)'
+    )
+    assert pictures == ['', 'overlay', '']  # An outline is never faint.
+    page.keyboard.press('ArrowLeft')
     for _ in range(3):
         page.keyboard.press('ArrowLeft')
     assert title.inner_text() == '00x (1 of 60)'

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmsegmentation.classes import PALETTE
 from mmsegmentation.files import read_json
 from mmsegmentation.predictions import score_predictions
 from utils.ensemble import main as ensemble
+from utils.error_page.measure import ERROR_COLOURS
 from utils.error_page.sources import short_names
 from utils.pseudo_label import main as pseudo_label
 from utils.report import main
@@ -186,12 +188,14 @@ def test_without_truth__shows_what_it_can_and_says_why(
 def test_labels__of_a_model_are_no_truth(make_part, make_predictions, report, run):
     root = make_part('test', TRUTH, masks=False)
     make_part('valid', {'v.jpg': [[0] * 9]})
-    pred = make_predictions('p', WRONG, 250, **NAMED)
+    pred = make_predictions('p', WRONG, 250, classes=(*CLASSES, 'Glass'))
     assert run(pseudo_label, pred, '--data-root', root)[0] == 0
     _, content, out = report(pred)
     assert content['labelled_images'] == 0
     assert ['round', '1'] in content['pseudo_labels']['facts']
-    assert 'Pseudo labels of the data root' in (out / 'index.html').read_text('utf-8')
+    text = (out / 'index.html').read_text('utf-8')
+    assert 'Pseudo labels of the data root' in text
+    assert 'trained on. None were kept of: Glass.' in text
 
 
 def test_images__without_a_mask_are_shown_but_not_counted(
@@ -235,6 +239,7 @@ def test_origin__of_a_vote_names_its_members(
     (two / 'predictions.json').write_text('{}')
     _, content, out = report(vote)
     first, second = content['provenance'][0]['members']
+    assert [first['name'], second['name']] == ['one', 'two']
     assert ['config', 'some.py'] in first['facts']
     assert second['facts'][-1][0] == 'now'
     assert '1a2b' in (out / 'index.html').read_text('utf-8')
@@ -256,6 +261,12 @@ def test_curves__come_from_the_checkpoints_work_directory_or_logs(
     named = make_predictions('b', WRONG, **NAMED)
     _, _, out = report(named, '--overwrite', '--logs', log)
     assert len(rows_of(out / 'curves.csv')) == 1
+    _, _, out = report(named, '--overwrite', '--logs', log, log.parent)
+    assert len({row['model'] for row in rows_of(out / 'curves.csv')}) == 2
+    second = make_predictions('c', WRONG, **NAMED)
+    _, _, out = report(beside, second, '--overwrite')
+    assert [row['model'] for row in rows_of(out / 'curves.csv')] == ['a']
+    assert 'No log of training: c.' in (out / 'index.html').read_text('utf-8')
 
 
 @pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
@@ -276,7 +287,24 @@ def test_label_noise__lists_and_pictures_of_contradicted_labels(
         'Metal',
     )
     assert (out / 'pictures/labels/0.jpg').exists()
-    assert 'id="noise-section"' in (out / 'index.html').read_text('utf-8')
+    outline = (out / 'pictures/labels/0.svg').read_text('utf-8')
+    assert outline.count('d="M5 5 5 30 30 30 30 5Z"') == 2
+    assert 'viewBox="0 0 40 40"' in outline
+    text = (out / 'index.html').read_text('utf-8')
+    section = text[text.index('id="noise-section"') :]
+    section = section[: section.index('id="training-section"')]
+    assert '"outline":"pictures/labels/0.svg","note":"Paper, or Metal?"' in section
+    assert (
+        'mIoU of the predictions by these labels: 0.897' in section
+    )  # (1 + 5 / 6 + 6 / 7) / 3.
+    assert 'shifted, an object is predicted, but in part elsewhere' in section
+    assert 'aria-label="Classes"' in section
+
+
+def test_error_colours__are_no_class_s():
+    colours = np.array(list(ERROR_COLOURS.values()))
+    apart = np.linalg.norm(colours[:, None] - np.array(PALETTE), axis=-1)
+    assert apart.min() > 80
 
 
 def test_pictures__errors_have_the_colours_of_the_legend(
@@ -286,9 +314,9 @@ def test_pictures__errors_have_the_colours_of_the_legend(
     with Image.open(out / 'pictures/errors0/0.png') as picture:
         shown = np.asarray(picture.convert('RGBA'))
     assert shown[0, 0, 3] == 0
-    assert shown[0, 1].tolist() == [230, 159, 0, 255]
-    assert shown[0, 3].tolist() == [204, 121, 167, 255]
-    assert shown[2, 0].tolist() == [0, 114, 178, 255]
+    assert shown[0, 1].tolist() == [255, 255, 0, 255]
+    assert shown[0, 3].tolist() == [255, 128, 0, 255]
+    assert shown[2, 0].tolist() == [0, 255, 255, 255]
 
 
 def test_report__is_replaced_only_when_asked(root, make_predictions, report, misuse):
@@ -307,9 +335,11 @@ def test_misuse__is_refused_before_anything_is_written(
     misuse(main, 'named twice', pred, pred, *out)
     misuse(main, 'no prediction folder', tmp_path, *out)
     misuse(main, 'boundary: is 0; give 1 to', pred, *out, '--boundary', 0)
-    misuse(main, '2 for 1 folders', pred, *out, '--logs', 'a', 'b')
+    misuse(main, '1 for 2 folders', pred, root, *out, '--logs', 'a')
     misuse(main, 'holds no vis_data', pred, *out, '--logs', root)
     misuse(main, 'would replace', pred, *out[:2], '--out', tmp_path, '--overwrite')
+    misuse(main, 'r: lies in .*root;', pred, *out[:2], '--out', root / 'r')
+    misuse(main, f'r: lies in {pred};', pred, *out[:2], '--out', pred / 'r')
     misuse(main, 'holds no part', pred, '--data-root', tmp_path / 'none', *out[2:])
     other = make_predictions('q', WRONG, classes=(*CLASSES, 'Glass'))
     misuse(main, 'classes differ', pred, other, *out)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmsegmentation.command import InputError
-from utils.error_page.curves import find_log, read_curves
+from utils.error_page.curves import curves_of, read_curves
 
 
 @pytest.fixture
@@ -50,11 +50,40 @@ def test_curves__a_resumed_run_replaces_what_was_lost(work_dir):
     assert read_curves(place)['loss'] == [(1, 9), (2, 8), (3, 1), (4, 0)]
 
 
-def test_find_log__is_beside_the_checkpoint(work_dir, tmp_path):
+def test_curves_of__are_beside_the_checkpoint(work_dir, tmp_path):
     place = work_dir('20260101_000000', {'loss': 3, 'step': 5})
-    assert find_log({'checkpoint': str(place / 'best.pth')}) == place
-    assert find_log({'checkpoint': str(tmp_path / 'other/best.pth')}) is None
-    assert find_log({'members': []}) is None
+    found = curves_of('a', {'checkpoint': str(place / 'best.pth')}, [])
+    assert found == {'a': {'loss': [(5, 3)]}}
+    other = {'checkpoint': str(tmp_path / 'other/best.pth')}
+    for origin in (other, {'members': []}, {'members': ['plain/masks']}):
+        assert curves_of('a', origin, []) == {}
+
+
+@pytest.fixture
+def folds(tmp_path):
+    """Write the logs of two folds; return their work directories."""
+    places = [tmp_path / 'runs' / name for name in ('fold0', 'fold1')]
+    for number, place in enumerate(places):
+        path = place / 'r/vis_data/scalars.json'
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({'loss': number, 'step': 5}))
+    return places
+
+
+def test_curves_of__joined_folds_are_those_of_each(folds, tmp_path):
+    checkpoints = [str(place / 'last.pth') for place in folds]
+    members = [{'checkpoint': checkpoint} for checkpoint in checkpoints * 2]
+    # A vote of a join, and a member whose run is gone.
+    gone = {'checkpoint': str(tmp_path / 'gone/last.pth')}
+    origin = {'members': [{'members': members}, gone]}
+    wanted = {'a: runs/fold0': {'loss': [(5, 0)]}, 'a: runs/fold1': {'loss': [(5, 1)]}}
+    assert curves_of('a', origin, []) == wanted
+    origin = {'members': members}
+    wanted = {'a: fold0': {'loss': [(5, 0)]}, 'a: fold1': {'loss': [(5, 1)]}}
+    assert curves_of('a', origin, []) == wanted
+    assert curves_of('a', {}, folds) == wanted
+    with pytest.raises(InputError, match='holds no vis_data'):
+        curves_of('a', {}, [*folds, tmp_path])
 
 
 def test_curves__a_file_or_a_folder_may_be_named(work_dir):

@@ -1,5 +1,7 @@
 """The page of a report in a browser: what answers, does what it says."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -129,6 +131,22 @@ def test_matrix__answers_to_click_keys_model_and_norm(page_of, open_page):
             assert float(text.replace('<.1', '0.04')) == pytest.approx(value, abs=0.51)
     page.locator('#matrix-norm').select_option('pixels')
     assert page.locator('#matrix td button').first.inner_text().endswith('K')
+
+
+def test_charts__axes_say_what_they_count(page_of, open_page):
+    page = open_page(page_of[0])
+    for chart in CHARTS - {'borders', 'confidence', 'reliability'}:
+        assert page.locator(f'#{chart} .xtitle').count() == 1, chart
+    said = page.locator('#pair-viewer .facts').first
+    assert re.fullmatch(r'\+[\d.]+ points', said.inner_text())
+    tall = said.evaluate(
+        'e => e.offsetHeight / parseFloat(getComputedStyle(e).lineHeight)'
+    )
+    assert round(tall) == 1
+    ends = 'e => [e, e.previousSibling].map(e => e.getBoundingClientRect())'
+    below, picture = said.evaluate(ends)
+    gap = below['top'] - picture['bottom']
+    assert gap >= 4
 
 
 def test_worst__order_slider_and_blink(page_of, open_page):

@@ -150,6 +150,9 @@ def test_report__rare_and_absent_classes_are_one_line(split, root):
         write_mask(path, np.zeros((8, 8), np.uint8))
     add_image(root, 'train', 'jar.jpg', rng, np.full((8, 8), 2, np.uint8))
     printed, _ = split()
+    named = [line.split()[0] for line in printed.splitlines() if line[:1] != ' ']
+    assert 'jar' in named
+    assert 'can' not in named
     line = (
         'fewer images than folds: jar 1; some folds are validated without them; '
         'in no image: can'
@@ -184,7 +187,10 @@ def test_out__other_folders_are_left_alone(misuse, root):
     [
         ('--folds: is 1; give 2 or more', ['--folds', 1]),
         ('--folds 19: 18 images form 18 groups', ['--folds', 19]),
-        ('--folds 3: 18 images form 2 groups', ['--folds', 3, '--group-by', 'folder']),
+        (
+            '--folds 3: 18 images form 2 groups, each kept',
+            ['--folds', 3, '--group-by', 'folder'],
+        ),
         ('--seed: is -1', ['--seed', -1]),
         ('--jobs: is 0', ['--jobs', 0]),
         ('--group-by: nothing comes alone', ['--group-by', 'nothing', 'folder']),
@@ -193,7 +199,7 @@ def test_out__other_folders_are_left_alone(misuse, root):
         ('--parts: train is named twice', ['--parts', 'train', 'train']),
         ('test/images: no such folder', ['--parts', 'train', 'test']),
         ('--parts ../x: is no part', ['--parts', '../x']),
-        ('no.csv: not readable', ['--groups', 'no.csv']),
+        ('no.csv: no such file; check', ['--groups', 'no.csv']),
     ],
 )
 def test_misuse__is_named(misuse, root, message, options):

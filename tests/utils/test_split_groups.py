@@ -152,6 +152,7 @@ def test_file__groups_and_what_looks_alike_are_joined(split, root, tmp_path):
         ('b_0/0.jpg,x\nb_9/9.jpg,x\n', "names 'b_9/9.jpg', which is in no part"),
         ('b_0/0.jpg,x\nb_0/0.jpg,y\n', "names 'b_0/0.jpg' twice"),
         ('b_0/0.jpg,x\nb_1/1.jpg\n', 'row 2 has 1 fields'),
+        ('file,g\nb_0/0.jpg,x\n', "begins with 'file,g', which is neither 'image_id,g"),
         ('b_0/0.jpg,x,y\n', 'row 1 has 3 fields'),
         (b'\xff\xfe\x00', 'not readable as CSV'),
     ],

@@ -1,5 +1,6 @@
 """Charts with a line or a map for each class: Plotly figures of counts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,8 +96,9 @@ def part_dots(
                 hovertemplate=f'%{{customdata}}, {part}: %{{x:.3%}}<extra></extra>',
             )
         )
-    positive = [v for values in shares.values() for v in values.tolist() if v > 0]
-    low = np.floor(np.log10(min(positive, default=0.01)))
+    ticks = share_ticks(
+        [v for values in shares.values() for v in values.tolist() if v > 0]
+    )
     return go.Figure(
         dots,
         {
@@ -104,13 +106,34 @@ def part_dots(
             'xaxis': {
                 'type': 'log',
                 'title': {'text': unit},
-                'tickvals': [10.0**power for power in range(int(low), 1)],
+                'tickvals': ticks,
                 'tickformat': '~%',
-                'range': [low - 0.1, 0.1],
+                'range': [math.log10(ticks[0]) - 0.1, math.log10(ticks[-1]) + 0.1],
             },
             'yaxis': class_axis(names) | {'showgrid': True},
         },
     )
+
+
+def share_ticks(shares: Sequence[float]) -> list[float]:
+    """Return the ticks of a log axis around shares: 1, 2, 5 times a power of ten.
+
+    Over three powers and more, the powers alone.
+
+    >>> share_ticks([0.03, 0.4])
+    [0.02, 0.05, 0.1, 0.2, 0.5]
+    >>> share_ticks([0.0002, 0.4])
+    [0.0001, 0.001, 0.01, 0.1, 1.0]
+    """
+    low, high = min(shares, default=0.01), max(shares, default=1.0)
+    steps = (1, 2, 5) if high < 1000 * low else (1,)
+    # From text, for powers of 0.1 are not what they are called.
+    first = math.floor(math.log10(low))
+    ticks = [float(f'{m}e{power}') for power in range(first, 1) for m in steps]
+    ticks = [tick for tick in ticks if tick <= 1]
+    below = [tick for tick in ticks if tick <= low]
+    above = [tick for tick in ticks if tick >= high]
+    return [t for t in ticks if below[-1] <= t <= above[0]]
 
 
 def area_boxes(

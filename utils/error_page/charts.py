@@ -72,12 +72,13 @@ def class_chart(models: Models, classes: Sequence[str]) -> Chart:
         if len(models) == 1:
             trace['marker'] = by_class(held, len(classes))
         traces.append(trace)
+    axis = {'title': {'text': 'IoU'}, **SCORE}
     return chart(
         'class-iou',
         'IoU by class',
         'Pixels that are both true and predicted, of those that are either, over all '
         'images; with 95 % intervals over images.',
-        {'data': traces, 'layout': rows_layout(len(held), len(models), SCORE)},
+        {'data': traces, 'layout': rows_layout(len(held), len(models), axis)},
         csv='classes.csv',
     )
 
@@ -128,12 +129,16 @@ def kind_chart(models: Models) -> Chart:
                 'name': text,
                 'y': names_of(models),
                 'x': [m['errors']['kinds'][kind] / pixels_of(m) for m in models],
-                'marker': {'color': f'rgb{ERROR_COLOURS[kind]}'},
+                'marker': {
+                    'color': f'rgb{ERROR_COLOURS[kind]}',
+                    'line': {'color': GREY, 'width': 1},
+                },
                 'hovertemplate': '%{y}: %{x:.2%}<extra>' + text + '</extra>',
             }
         )
-    layout = rows_layout(len(models), 1, PERCENT) | {'barmode': 'stack'}
-    layout |= {'height': 150 + 40 * len(models), 'showlegend': True}
+    axis = {'title': {'text': 'share of labelled pixels'}, **PERCENT}
+    layout = rows_layout(len(models), 1, axis) | {'barmode': 'stack'}
+    layout |= {'height': 175 + 40 * len(models), 'showlegend': True}
     return chart(
         'error-kinds',
         'Kinds of errors',
@@ -201,10 +206,11 @@ def object_chart(models: Models) -> Chart:
         }
         for place, (outcome, colour) in enumerate(zip(OUTCOMES, colours, strict=True))
     ]
-    layout = rows_layout(len(rows), 1, PERCENT)
+    axis = {'title': {'text': 'share of the objects of a size'}, **PERCENT}
+    layout = rows_layout(len(rows), 1, axis)
     kind = 'multicategory' if len(models) > 1 else 'category'
     layout['yaxis'] = {'autorange': 'reversed', 'type': kind}
-    layout |= {'barmode': 'stack', 'showlegend': True, 'height': 120 + 27 * len(rows)}
+    layout |= {'barmode': 'stack', 'showlegend': True, 'height': 145 + 27 * len(rows)}
     return chart(
         'object-sizes',
         'Objects found, by size',
@@ -226,7 +232,8 @@ def object_error_chart(models: Models) -> Chart:
     for number, (name, model) in enumerate(zip(names_of(models), models, strict=True)):
         wrong = _shares(model, 'error_share')
         traces.append(bars(number, f'errors of {name}', wrong, sizes))
-    layout = rows_layout(len(sizes), len(traces), PERCENT)
+    axis = {'title': {'text': 'share of pixels'}, **PERCENT}
+    layout = rows_layout(len(sizes), len(traces), axis)
     return chart(
         'object-errors',
         'Where the wrong pixels lie',

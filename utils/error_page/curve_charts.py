@@ -21,6 +21,7 @@ Curves = Mapping[str, Mapping[str, Sequence[tuple[float, float | None]]]]
 # Of a log: what is drawn first, and under which heading.
 HEADINGS = {
     'loss': 'Loss in training',
+    'val_loss': 'Loss in validation, mean over images',
     'mIoU': 'Validation mIoU, pooled pixels (%)',
     'mIoU_image': 'Validation mIoU, mean over images (%)',
     'mAcc': 'Validation accuracy, mean over classes (%)',
@@ -216,7 +217,8 @@ def curve_charts(curves: Curves) -> list[Chart]:
         layout = {
             'height': 300,
             'xaxis': {'title': {'text': 'step'}, 'rangemode': 'tozero'},
-            'yaxis': {'rangemode': 'tozero'},
+            # As in a config: 4e-4, not 400µ.
+            'yaxis': {'rangemode': 'tozero', 'exponentformat': 'e'},
             'showlegend': len(curves) > 1,
         }
         charts.append(

@@ -2,30 +2,49 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmsegmentation.command import InputError
+from utils.error_page.sources import short_names
+from utils.lineage import Origin, family_of
 
 # Of a line; all else in it is a curve.
 PLACES = ('step', 'iter', 'epoch')
+Curves = dict[str, list[tuple[float, float | None]]]
 
 
-def find_log(origin: dict[str, Any]) -> Path | None:
-    """Return the work directory that a prediction's checkpoint stands in.
+def curves_of(name: str, origin: Origin, logs: Sequence[Path]) -> dict[str, Curves]:
+    """Return the curves of a model, or of each member of a vote or of joined folds.
 
     Args:
-        origin: What ``predictions.json`` says.
+        name: The model's.
+        origin: What its ``predictions.json`` says, for the work directories.
+        logs: Logs or work directories to read instead.
 
     Returns:
-        None where there is no checkpoint, or no log beside it.
+        By the model's name, with that of the work directory if there are several;
+        empty where no log is beside a checkpoint.
+
+    Raises:
+        InputError: One of ``logs`` is none.
     """
-    checkpoint = origin.get('checkpoint')
-    if not isinstance(checkpoint, str):
-        return None
-    folder = Path(checkpoint).parent
-    return folder if _files_in(folder) else None
+    places = list(logs) or work_directories(origin)
+    keys = [name]
+    if len(places) > 1:
+        shorts = short_names([place.resolve() for place in places])
+        keys = [f'{name}: {short}' for short in shorts]
+    return {
+        key: read_curves(place)
+        for key, place in zip(keys, places, strict=bool(places))
+        if logs or _files_in(place)
+    }
+
+
+def work_directories(origin: Origin) -> list[Path]:
+    """Return where the checkpoints of a prediction and its members stand, each once."""
+    found = (relative.get('checkpoint') for relative in family_of(origin))
+    return list(dict.fromkeys(Path(c).parent for c in found if isinstance(c, str)))
 
 
 def _files_in(place: Path) -> list[Path]:
@@ -40,7 +59,7 @@ def _files_in(place: Path) -> list[Path]:
     return [path for run in runs for path in sorted(run.glob('*.json'))[-1:]]
 
 
-def read_curves(place: Path) -> dict[str, list[tuple[float, float | None]]]:
+def read_curves(place: Path) -> Curves:
     """Return the curves of a run by name, as (step, value); null is no finite number.
 
     A resumed run goes on where it left: what an earlier run logged from there on was
@@ -55,7 +74,7 @@ def read_curves(place: Path) -> dict[str, list[tuple[float, float | None]]]:
     files = _files_in(place)
     if not files:
         raise InputError(place, 'holds no vis_data/*.json', 'name a work directory')
-    curves: dict[str, list[tuple[float, float | None]]] = {}
+    curves: Curves = {}
     for path in files:
         lines = list(_lines_of(path))
         first = min((step for step, _ in lines), default=math.inf)

@@ -25,10 +25,10 @@ from utils.error_page.sources import Sources
 from utils.page import mask_colours, write_overlay, write_photo
 from utils.parallel import Workers
 
-# RGBA by kind of error; right pixels are clear. Blue, orange and purple can be told
-# apart without red and green.
+# RGB by kind of error; right pixels are clear. Brighter than any class of the palette,
+# and told apart by people who cannot tell red from green.
 ERROR_COLOURS = dict(
-    zip(KINDS, ((0, 114, 178), (230, 159, 0), (204, 121, 167)), strict=True)
+    zip(KINDS, ((0, 255, 255), (255, 255, 0), (255, 128, 0)), strict=True)
 )
 IGNORED = (128, 128, 128, 160)
 

@@ -16,11 +16,13 @@ from mmsegmentation.predictions import Predictions
 from utils.class_table import read_table
 from utils.error_page.page import PICTURES
 from utils.error_page.sources import Sources
-from utils.label_noise import rank_label_noise
+from utils.label_noise import rank_label_noise, say_kinds, say_model, say_objects
+from utils.noise.kinds import SCORE
 from utils.page import Gallery, class_colours, mask_colours, write_overlay, write_photo
 from utils.parallel import Workers
 
 if TYPE_CHECKING:
+    from utils.noise.objects import Shape
     from utils.noise.ranking import Finding, Ranking
 
 FOLDER = 'labels'
@@ -41,7 +43,7 @@ def rank_labels(
         workers: Who does the work.
 
     Returns:
-        ``said``, ``files`` (path and what it is) and ``gallery``.
+        ``said`` (paragraphs), ``files`` (path and what it is) and ``gallery``.
 
     Raises:
         InputError: There is no label, or the model wrote no confidence, or was trained
@@ -83,25 +85,34 @@ def _first_model(sources: Sources) -> tuple[str, Predictions]:
     return name, Predictions(model.folder, model.classes, ids, model.origin)
 
 
-def _say(name: str, ranking: 'Ranking', shown: int) -> str:
-    return (
+def _say(name: str, ranking: 'Ranking', shown: int) -> list[str]:
+    return [
         f'{name} contradicts labels with confidence {len(ranking.findings):,} times, '
-        f'among {ranking.objects:,} labelled objects; the first {shown:,} are shown. '
+        f'among {say_objects(ranking)}; the first {shown:,} are shown. '
         'No label was changed. This holds only if the model was not trained on these '
-        'images: one that was repeats their labels.'
-    )
+        f'images: one that was repeats their labels. {say_model(ranking)}.',
+        f'Findings: {say_kinds()}. Score: {SCORE}.',
+    ]
 
 
 def _gallery(ranking: 'Ranking', items: list[dict[str, Any]]) -> Gallery:
     colours = class_colours(len(ranking.classes))
     return Gallery(
         key='noise',
-        caption='Each picture is the surroundings of one object.',
+        caption='Each picture is the surroundings of one finding; the outline, white '
+        'and black, is the object in question, or the place where one is missing.',
         items=items,
         classes=list(zip(ranking.classes, colours, strict=True)),
         sorts={'score': 'score'},
-        filters={'kind': 'what', 'given': 'label', 'suggested': 'prediction'},
+        filters={
+            'kind': 'finding',
+            'given': 'labelled as',
+            'suggested': 'predicted as',
+        },
         layers={'label': 'label', 'prediction': 'prediction'},
+        decimals={'score': 3},
+        class_heading='any label in view',
+        unit='findings',
     )
 
 
@@ -114,7 +125,7 @@ def _draw(
     number: int,
 ) -> dict[str, Any]:
     """Write what surrounds a finding; return its item of the gallery."""
-    from utils.noise.sheet import around
+    from utils.noise.sheet import around, question
 
     box = around(finding)
     names, colours = ranking.classes, mask_colours(len(ranking.classes))
@@ -128,19 +139,46 @@ def _draw(
         ('prediction', member.mask(image_id)[box]),
     ):
         write_overlay(folder / f'{place}-{layer}.png', ids, colours)
+    write_outline(folder / f'{place}.svg', finding.shape, box)
     return {
         'name': image_id,
         'photo': f'{place}.jpg',
         'size': list(size),
         'layers': {k: f'{place}-{k}.png' for k in ('label', 'prediction')},
+        'outline': f'{place}.svg',
+        'note': question(finding, names),
         'classes': _shares(label_map, len(names)),
         'values': {
             'score': round(finding.score, 3),
             'kind': finding.kind,
-            'given': f'label: {names[finding.given]}',
-            'suggested': f'predicted: {names[finding.suggested]}',
+            'given': names[finding.given],
+            'suggested': names[finding.suggested],
         },
     }
+
+
+def write_outline(path: Path, shape: 'Shape', box: tuple[slice, slice]) -> None:
+    """Write the outline of a shape as SVG: sharp however large it is shown.
+
+    Args:
+        box: Rows and columns of the image that the drawing covers.
+    """
+    from utils.noise.export import polygons
+
+    rows, columns = box
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    lines = ' '.join(f'M{" ".join(map(str, points))}Z' for points in polygons(shape))
+    # As in top.png: white within black is seen on every ground.
+    strokes = ''.join(
+        f'<path d="{lines}" fill="none" stroke="{colour}" stroke-width="{thickness}" '
+        'stroke-linejoin="round" vector-effect="non-scaling-stroke"/>'
+        for colour, thickness in (('black', 4), ('white', 2))
+    )
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="{columns.start} {rows.start} {width} {height}">{strokes}</svg>\n',
+        encoding='utf-8',
+    )
 
 
 def _shares(label_map: np.ndarray, num_classes: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json, sha256_of
 from mmsegmentation.predictions import MARKER, Predictions
 from utils.error_page.curve_charts import pair_figure
-from utils.error_page.sources import Sources
+from utils.error_page.sources import Sources, short_names
 from utils.error_page.summary import Summary
 from utils.error_page.tables import image_values
 from utils.lineage import entry_of
@@ -50,6 +50,7 @@ def make_gallery(summary: Summary) -> Gallery:
         classes=list(names),
         sorts=sorts,
         layers=layers,
+        decimals=dict.fromkeys(sorts, 3),
     )
 
 
@@ -166,11 +167,21 @@ def _told(told: Mapping[str, Any], depth: int) -> dict[str, Any]:
     members = told.get('members')
     held = members if isinstance(members, list) and depth < DEEPEST else []
     entries = [e if isinstance(e, dict) else {'folder': e} for e in held]
+    names = _member_names([str(entry.get('folder', '')) for entry in entries])
     return {
-        'name': folder.name if told.get('predictions_sha256') else str(folder),
         'facts': facts,
-        'members': [_told(entry, depth + 1) for entry in entries],
+        'members': [
+            {'name': name, **_told(entry, depth + 1)}
+            for name, entry in zip(names, entries, strict=True)
+        ],
     }
+
+
+def _member_names(folders: list[str]) -> list[str]:
+    """Return short names that tell members apart; of one folder, the whole path."""
+    if len(set(folders)) < len(folders):
+        return folders
+    return short_names([Path(folder) for folder in folders])
 
 
 def _change(folder: Path, sha256: Any) -> str | None:
@@ -204,13 +215,8 @@ def pseudo_labels(sources: Sources) -> dict[str, Any] | None:
         return None
     content = read_json(path)
     try:
-        rows = [
-            [name, limit, kept, part]
-            for name, limit, kept, part in zip(
-                *(content[k] for k in _PSEUDO), strict=True
-            )
-            if kept or part
-        ]
+        every = zip(*(content[k] for k in _PSEUDO), strict=True)
+        rows = [list(row) for row in every if row[2] or row[3]]
         facts = [
             ('round', str(content['round'])),
             ('images', f'{len(content["images"]):,}'),
@@ -225,7 +231,9 @@ def pseudo_labels(sources: Sources) -> dict[str, Any] | None:
         raise InputError(
             path, f'damaged ({error!r})', 'make the labels again'
         ) from None
-    return {'facts': facts, 'rows': rows}
+    held = [row[0] for row in rows]
+    without = [name for name in content['classes'] if name not in held]
+    return {'facts': facts, 'rows': rows, 'without': without}
 
 
 _PSEUDO = ('classes', 'thresholds', 'kept_pixels', 'kept_share')

@@ -9,6 +9,9 @@ from mmsegmentation.parts import PSEUDO, Place, locate, mask_of, named_parts
 from mmsegmentation.predictions import Predictions, open_predictions
 from utils.class_table import DATASET, read_table
 
+# How prediction folders are called that are named after their part.
+PARTS = ('train', 'valid', 'test')
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -65,16 +68,19 @@ def open_sources(folders: Sequence[Path], root: Path) -> Sources:
 def short_names(places: Sequence[Path]) -> list[str]:
     """Return names of folders: their paths without what all of them share.
 
+    One alone has its own name, or that of the folder above if it is named as a part.
+
     >>> short_names([Path('/runs/convnext/valid'), Path('/runs/beit/valid')])
     ['convnext', 'beit']
     >>> short_names([Path('/runs/a/fold0'), Path('/runs/b')])
     ['a/fold0', 'b']
-    >>> short_names([Path('/runs/convnext/valid')])
-    ['convnext/valid']
+    >>> short_names([Path('/runs/convnext/valid')]), short_names([Path('/runs/oof')])
+    (['convnext'], ['oof'])
     """
     parts = [list(place.parts) for place in places]
     if len(parts) == 1:
-        return ['/'.join(place.parts[-2:]).replace('//', '/') for place in places]
+        *above, last = parts[0][-2:] or ['.']
+        return [above[0] if last in PARTS and above else last]
     for end in (0, -1):
         while all(len(p) > 1 for p in parts) and len({p[end] for p in parts}) == 1:
             for part in parts:

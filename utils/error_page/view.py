@@ -29,7 +29,6 @@ def page_context(
         'error_legend': _error_legend(),
         'confidence': more.confidence_chart(levels, bool(summary.labelled)),
         'curves': more.curve_charts(curves),
-        'without_log': [m['name'] for m in models if m['name'] not in curves],
         'pseudo': _pseudo_table(content['pseudo_labels'], classes),
         'labelled': bool(summary.labelled),
         'several': len(models) > 1,
@@ -89,9 +88,12 @@ def _pseudo_table(pseudo: Mapping[str, Any] | None, classes: list[str]) -> Table
     if not pseudo:
         return None
     colours = dict(zip(classes, class_colours(len(classes)), strict=True))
+    caption = 'Pixels of the test part that were confident enough to be trained on.'
+    if pseudo['without']:
+        caption += f' None were kept of: {", ".join(pseudo["without"])}.'
     return Table(
         key='pseudo-table',
-        caption='Pixels of the test part that were confident enough to be trained on.',
+        caption=caption,
         columns=['class', 'threshold', 'kept pixels', 'kept share'],
         rows=pseudo['rows'],
         formats={'threshold': '.3f', 'kept share': '.1%'},

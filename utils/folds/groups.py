@@ -71,6 +71,8 @@ def read_groups(path: Path, image_ids: Sequence[str]) -> list[str | None]:
     try:
         with path.open(encoding='utf-8-sig', newline='') as file:
             rows = [row for row in csv.reader(file) if row]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(path, 'no such file', 'check the path') from None
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(path, f'not readable as CSV ({error})', 'repair it') from None
     for number, row in enumerate(rows):
@@ -83,6 +85,13 @@ def read_groups(path: Path, image_ids: Sequence[str]) -> list[str | None]:
                 'write image_id,group; an id with a comma in quotes',
             )
         image_id, group = row
+        if number == 0 and image_id not in known:
+            raise InputError(
+                path,
+                f'begins with {",".join(row)!r}, which is neither {",".join(HEADER)!r} '
+                'nor an image that is split',
+                f'head it {",".join(HEADER)}, or correct it, or --parts',
+            )
         if image_id not in known:
             raise InputError(
                 path,

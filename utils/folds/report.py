@@ -113,21 +113,27 @@ def _of_many(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def balance_table(balance: dict[str, Any]) -> str:
-    """Return the balance as text: one line per class, then the largest deviations."""
+    """Return the balance as text: one line per class, then the largest deviations.
+
+    Of a class in no image there is nothing to tell.
+    """
     wide = max(16, *(len(row['name']) + 1 for row in balance['classes']))
     lines = [
-        f'{"":<{wide}}{"":>8}{"% of":>8}{"images":>12}  largest deviation, % of pixels',
-        f'{"class":<{wide}}{"images":>8}{"pixels":>8}{"by fold":>12}'
-        f'{"these":>9}{"random: best":>14}{"median":>9}',
+        f'{"":<{wide}}{"":>8}{"% of":>8}{"images":>11}'
+        "    largest deviation of a fold's share, % of pixels",
+        f'{"class":<{wide}}{"images":>8}{"pixels":>8}{"by fold":>11}'
+        f'{"these folds":>15}{"best random":>15}{"median random":>17}',
     ]
     for row in balance['classes']:
+        if not row['images']:
+            continue
         least, most = min(row['images_by_fold']), max(row['images_by_fold'])
         span = f'{least}-{most}' if least < most else str(least)
         drawn = row['random']['absolute']
         lines.append(
             f'{row["name"]:<{wide}}{row["images"]:>8,}{100 * row["share"]:>8.3f}'
-            f'{span:>12}{100 * row["absolute"]:>9.4f}{100 * drawn["best"]:>14.4f}'
-            f'{100 * drawn["median"]:>9.4f}'
+            f'{span:>11}{100 * row["absolute"]:>15.4f}{100 * drawn["best"]:>15.4f}'
+            f'{100 * drawn["median"]:>17.4f}'
         )
     for key, unit in (
         ('absolute', '% of pixels'),

@@ -84,7 +84,8 @@ class Evidence:
         regions: Where the prediction shows what the labels lack.
         confidence: Summed confidence by label (rows) and prediction (columns),
             (classes, classes) float64, in pixels.
-        pixels: Labelled pixels by class, (classes,) int64.
+        counts: Pixels by label (rows) and prediction (columns), (classes, classes)
+            int64.
     """
 
     image_id: str
@@ -92,7 +93,7 @@ class Evidence:
     objects: list[LabelledObject]
     regions: list[Region]
     confidence: np.ndarray
-    pixels: np.ndarray
+    counts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -136,14 +137,16 @@ def weigh(
     objects, places = _objects(numbers, known, predicted, support)
     # What is ignored counts beyond the table, and is cut off.
     cells = (label_map.astype(np.int32) * num_classes + predicted).ravel()
+    table = num_classes, num_classes
     by_class = np.bincount(cells, sure.ravel(), num_classes**2)[: num_classes**2]
+    counts = np.bincount(cells, minlength=num_classes**2)[: num_classes**2]
     return Evidence(
         image_id,
         (label_map.shape[0], label_map.shape[1]),
         objects,
         _regions(label_map, predicted, sure, places, objects),
-        by_class.reshape(num_classes, num_classes),
-        np.bincount(label_map.ravel(), minlength=num_classes)[:num_classes],
+        by_class.reshape(table),
+        counts.reshape(table),
     )
 
 

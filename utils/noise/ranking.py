@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from mmsegmentation.scores import mean_iou
+from utils.noise.kinds import MISSING, SHIFTED, SUPERFLUOUS, WRONG_CLASS
 from utils.noise.objects import Evidence, LabelledObject, Region, Shape
 
-WRONG_CLASS, MISSING = 'wrong class', 'missing'
-SUPERFLUOUS, SHIFTED = 'superfluous', 'shifted'
 # Chosen on drawn data with spoilt labels, where half or twice as much does little.
 # An object of HALF_AREA of the image counts half of a large one: small ones are
 # mistaken by the model more often than by people.
@@ -108,6 +108,9 @@ class Ranking:
         images: Images, those with a finding.
         classes: Class names, in the order of their ids.
         objects: How many labelled objects were judged.
+        outlined: Whether these are the objects of a COCO JSON, not connected regions.
+        miou: Mean IoU of the predictions over the classes that occur, by the same
+            labels, in [0, 1]: of the pooled confusion matrix.
         knowledge: What the scores are measured by.
         origin: Where the predictions come from.
     """
@@ -116,6 +119,8 @@ class Ranking:
     images: list[ImageFinding]
     classes: tuple[str, ...]
     objects: int
+    outlined: bool
+    miou: float
     knowledge: Knowledge
     origin: dict[str, Any]
 
@@ -130,7 +135,7 @@ def learn(evidence: Sequence[Evidence], num_classes: int) -> Knowledge:
     mean = total.sum() / max(count.sum(), 1)
     recalled = (total + PRIOR * mean) / (count + PRIOR)
     confidence = np.sum([e.confidence for e in evidence], axis=0)
-    pixels = np.sum([e.pixels for e in evidence], axis=0)
+    pixels = np.sum([e.counts for e in evidence], axis=0).sum(1)
     # The background has no objects: it is judged by its pixels.
     recalled[0] = confidence[0, 0] / max(pixels[0], 1)
     spent = confidence.sum(0)
@@ -145,8 +150,13 @@ def rank(
     classes: Sequence[str],
     origin: dict[str, Any],
     min_score: float,
+    outlined: bool = False,
 ) -> Ranking:
-    """Return what is doubtful in all images, from ``min_score`` on."""
+    """Return what is doubtful in all images, from ``min_score`` on.
+
+    Args:
+        outlined: Whether the labelled objects are those of a COCO JSON.
+    """
     knowledge = learn(evidence, len(classes))
     findings = [f for e in evidence for f in doubt(e, knowledge)]
     findings = [f for f in findings if f.score >= min_score]
@@ -161,7 +171,10 @@ def rank(
     ]
     images.sort(key=lambda i: -i.score)
     objects = sum(len(e.objects) for e in evidence)
-    return Ranking(findings, images, tuple(classes), objects, knowledge, origin)
+    miou = float(mean_iou(np.sum([e.counts for e in evidence], axis=0)))
+    return Ranking(
+        findings, images, tuple(classes), objects, outlined, miou, knowledge, origin
+    )
 
 
 def doubt(evidence: Evidence, knowledge: Knowledge) -> list[Finding]:

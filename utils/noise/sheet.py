@@ -63,15 +63,20 @@ def draw_sheet(
 
 def caption(finding: Finding, classes: Sequence[str]) -> str:
     """Return what is said of a finding, in two lines."""
+    number = '' if finding.annotation_id is None else f'  #{finding.annotation_id}'
+    asked = question(finding, classes)
+    return f'{asked}  {finding.score:.2f}\n{finding.image_id}{number}'
+
+
+def question(finding: Finding, classes: Sequence[str]) -> str:
+    """Return what a person is asked by a finding, in one line."""
     given, suggested = classes[finding.given], classes[finding.suggested]
-    said = {
+    return {
         'wrong class': f'{given}, or {suggested}?',
         'missing': f'{suggested} missing here? (label: {given})',
         'superfluous': f'{given}, or nothing?',
         'shifted': f'{given}: is this the outline?',
     }[finding.kind]
-    number = '' if finding.annotation_id is None else f'  #{finding.annotation_id}'
-    return f'{said}  {finding.score:.2f}\n{finding.image_id}{number}'
 
 
 def _draw_panel(

@@ -3,7 +3,7 @@
 (() => {
   const { element } = page;
   const CHUNK = 48;
-  const shown = (value) => (typeof value === 'number' ? value.toLocaleString('en') : value);
+  const shown = (value, decimals) => (typeof value === 'number' ? value.toLocaleString('en', { minimumFractionDigits: decimals }) : value);
   const percent = (share) => `${(100 * share).toFixed(share < 0.001 ? 3 : share < 0.1 ? 1 : 0)} %`;
   const shares = (item) => Object.entries(item.classes).sort((a, b) => b[1] - a[1]);
 
@@ -12,6 +12,7 @@
     stack.append(element('img', { src: item.photo, alt: item.name, loading: 'lazy', width: item.size[0], height: item.size[1] }));
     const over = item.layers[layer];
     if (over) stack.append(element('img', { src: over, alt: '', loading: 'lazy', className: 'overlay' }));
+    if (item.outline) stack.append(element('img', { src: item.outline, alt: '', loading: 'lazy' }));
     return stack;
   }
 
@@ -57,7 +58,7 @@
       });
       const held = new Set(this.items.flatMap((item) => Object.keys(item.classes)));
       const classes = this.classes.map(([name], id) => [id, name]).filter(([id]) => held.has(String(id)));
-      this.classSelect = add('class', [['', 'all'], ...classes]);
+      this.classSelect = add(this.classHeading, [['', 'all'], ...classes]);
       this.sortSelect = add('sort by', [['', 'name'], ['class', 'share of the chosen class'], ...Object.entries(this.sorts)]);
       this.orderSelect = add('order', [['up', 'upwards'], ['down', 'downwards']]);
       // A class is chosen to see it: largest first.
@@ -127,7 +128,7 @@
     tell() {
       const status = this.box.querySelector('.status');
       const why = this.names && this.why ? ` (${this.why})` : '';
-      status.textContent = `${this.chosen.length} of ${this.items.length} images${why} `;
+      status.textContent = `${this.chosen.length} of ${this.items.length} ${this.unit}${why} `;
       if (!this.names) return;
       const all = element('button', { type: 'button', textContent: 'show all' });
       all.addEventListener('click', () => this.only(null));
@@ -153,11 +154,10 @@
 
     facts(item) {
       const told = Object.keys(this.filters).map((key) => item.values[key]);
-      const lines = told.filter((value) => !item.name.startsWith(`${value}/`));
+      const lines = item.note ? [item.note] : told.filter((value) => !item.name.startsWith(`${value}/`));
       const key = this.sortSelect.value;
       if (key === 'class' && this.value(item) !== undefined) lines.push(percent(this.value(item)));
-      else if (key && key in item.values) lines.push(`${this.sorts[key]}: ${shown(item.values[key])}`);
-      if (item.note) lines.push(item.note);
+      else if (key && key in item.values) lines.push(`${this.sorts[key]}: ${shown(item.values[key], this.decimals[key])}`);
       return lines.join(' · ');
     }
   }
@@ -222,15 +222,15 @@
     },
 
     details(item) {
-      const { classes, sorts, filters } = this.gallery;
+      const { classes, sorts, filters, decimals } = this.gallery;
       const list = element('ul');
+      if (item.note) list.append(element('li', { textContent: item.note }));
       for (const [id, share] of shares(item)) {
         list.append(element('li', {}, swatch(classes[id][1]), `${classes[id][0]} ${percent(share)}`));
       }
       for (const [key, heading] of Object.entries({ ...filters, ...sorts })) {
-        if (item.values[key] !== undefined && item.values[key] !== null) list.append(element('li', { textContent: `${heading}: ${shown(item.values[key])}` }));
+        if (item.values[key] !== undefined && item.values[key] !== null) list.append(element('li', { textContent: `${heading}: ${shown(item.values[key], decimals[key])}` }));
       }
-      if (item.note) list.append(element('li', { textContent: item.note }));
       return list;
     },
   };

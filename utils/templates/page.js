@@ -31,7 +31,7 @@ const page = {
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
       colorway: ['#0072B2', '#E69F00', '#56B4E9', '#CC79A7', '#009E73', '#D55E00'],
       margin: { l: 8, r: 16, t: 12, b: 8 }, dragmode: false, bargap: 0.25,
-      xaxis: axis, yaxis: axis,
+      xaxis: axis, yaxis: axis, modebar: { bgcolor: 'rgba(0,0,0,0)', color: css('--soft'), activecolor: css('--ink') },
       hoverlabel: { bgcolor: css('--card'), bordercolor: css('--line'), font: { color: css('--ink') }, align: 'left' },
       legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0 },
     } };
@@ -45,7 +45,8 @@ const page = {
     if (root.classList.contains('paper') && !layout.width) layout.width = plot.clientWidth;
     const config = {
       responsive: true, displaylogo: false, displayModeBar: small || narrow.matches ? false : 'hover',
-      modeBarButtonsToRemove: ['select2d', 'lasso2d', 'zoom2d', 'pan2d'],
+      // Named one by one: Plotly's own choice holds one that uploads the chart.
+      modeBarButtons: [['toImage'], ['zoomIn2d', 'zoomOut2d', 'resetScale2d']], plotlyServerURL: '',
     };
     return Plotly.react(plot, figure.data, layout, config);
   }

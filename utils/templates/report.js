@@ -232,7 +232,7 @@
       });
       found.sort((a, b) => b[1] - a[1]);
       const total = found.reduce((sum, [, pixels]) => sum + pixels, 0);
-      box('matrix-status').textContent = `${this.name(row, column)}: ${whole.format(total)} pixels in ${whole.format(found.length)} of ${whole.format(items.length)} images, most pixels first.`;
+      box('matrix-status').textContent = `${this.name(row, column)}: ${whole.format(total)} pixels in ${whole.format(found.length)} of ${whole.format(items.length)} images${found.length > 1 ? ', most pixels first' : ''}.`;
       this.viewer.sides('truth', `predicted${model}`);
       this.viewer.list(found.map(([number, pixels]) => [number, `${whole.format(pixels)} px`]));
     }
@@ -298,10 +298,10 @@
       const gains = items.map(({ values }) => values[`miou${two}`] - values[`miou${one}`]);
       const up = gains.filter((gain) => gain > 0).length;
       const down = gains.filter((gain) => gain < 0).length;
-      box('pair-status').textContent = `Under ${data.models[two]}, ${up} images are better and ${down} are worse than under ${data.models[one]}.`;
+      box('pair-status').textContent = `Under ${data.models[two]}, ${up} images are better and ${down} are worse than under ${data.models[one]}, in points of mIoU.`;
       const better = box('pair-order').value === 'down';
       const order = sorted(gains, better ? -1 : 1).filter(([, gain]) => (better ? gain > 0 : gain < 0));
-      this.viewer.list(order.map(([number, gain]) => [number, `mIoU ${gain > 0 ? '+' : '−'}${Math.abs(100 * gain).toFixed(1)} points`]));
+      this.viewer.list(order.map(([number, gain]) => [number, `${gain > 0 ? '+' : '−'}${Math.abs(100 * gain).toFixed(1)} points`]));
     }
 
     scored() {

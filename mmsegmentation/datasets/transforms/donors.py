@@ -71,6 +71,19 @@ def _find(dataset: Any, kind: str, prefer_rare: float) -> Donors:
     return Donors(indices, ends / ends[-1])
 
 
+def class_pixels(dataset: Any) -> np.ndarray:
+    """Return the labelled pixels of each class in each image, (images, classes) int64.
+
+    Args:
+        dataset: As of :func:`find_donors`; an image counts once, however often a pass
+            has it.
+
+    Raises:
+        ValueError: There is no telling which images there are.
+    """
+    return np.concatenate([_pixels_of(leaf) for _, leaf in _leaves(dataset)])
+
+
 def _leaves(dataset: Any, start: int = 0, outermost: bool = True) -> Iterator[tuple]:
     """Yield the parts that a data set is made of, and the index of their first image.
 
@@ -86,7 +99,7 @@ def _leaves(dataset: Any, start: int = 0, outermost: bool = True) -> Iterator[tu
         yield from _leaves(dataset.dataset, start, outermost=False)
     elif hasattr(dataset, 'datasets') or hasattr(dataset, 'dataset'):
         raise ValueError(
-            f'donors cannot be told apart in a {type(dataset).__name__}: join the data '
+            f'images cannot be told apart in a {type(dataset).__name__}: join the data '
             'sets by a ConcatDataset, or an outermost MixedDataset'
         )
     else:
@@ -103,8 +116,8 @@ def _is_pseudo(leaf: Any) -> bool:
 def _pixels_of(leaf: Any) -> np.ndarray:
     if not hasattr(leaf, 'class_pixels'):
         raise ValueError(
-            f'prefer_rare needs a RecycleDataset, which knows the pixels of each class '
-            f'in each image, got {type(leaf).__name__}'
+            'telling rare classes needs a RecycleDataset, which counts the pixels of '
+            f'each class in each image, got {type(leaf).__name__}'
         )
     return leaf.class_pixels()
 

@@ -48,7 +48,8 @@ def root(tmp_path: Path) -> Path:
         else:
             Image.fromarray(image).save(path, exif=exif)
         mask = (tmp_path / 'root/train/mask' / name).with_suffix('.png')
-        write_mask(mask, rng.choice([0, 3, 10, 255], shape).astype(np.uint8))
+        seen = shape[::-1] if name == TURNED else shape
+        write_mask(mask, rng.choice([0, 3, 10, 255], seen).astype(np.uint8))
     return tmp_path / 'root'
 
 
@@ -64,7 +65,7 @@ def build(root: Path, **changes) -> RecycleDataset:
 
 
 def cache_files(root: Path) -> list[str]:
-    return sorted(path.suffix for path in (root / '.cache').glob('*'))
+    return sorted(p.suffix for p in (root / '.cache').glob('*') if p.is_file())
 
 
 def check_same(dataset: RecycleDataset, cached: bool = True) -> None:
@@ -323,7 +324,7 @@ def test_cache__that_cannot_be_mapped_falls_back(root, monkeypatch):
 
 def test_cache__unreadable_image_stops_with_its_name(root):
     (root / 'train/images/b/1.jpg').write_bytes(b'no image')
-    with pytest.raises(InputError, match=r'b/1\.jpg .* cannot be decoded'):
+    with pytest.raises(InputError, match=r'b/1\.jpg: cannot be decoded'):
         build(root)
     assert cache_files(root) == ['.lock']
 

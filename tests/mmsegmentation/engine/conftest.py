@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -48,6 +49,15 @@ class Scripted(BaseModel):
         truth = torch.zeros(1, 1, 4, dtype=torch.uint8)
         guess = (torch.arange(4) >= next(self.rights))[None, None]
         return [{'gt_sem_seg': {'data': truth}, 'pred_sem_seg': {'data': guess}}]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def logger() -> None:
+    """Make MMEngine's logger, which keeps the screen of whoever logs first.
+
+    A test's own screen is closed after it.
+    """
+    MMLogger.get_current_instance()
 
 
 @pytest.fixture

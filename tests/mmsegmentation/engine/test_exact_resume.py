@@ -35,6 +35,11 @@ SAVES = {
     'epochs': ('epoch', {'by_epoch': True, 'interval': 1}),
     'within epochs': ('epoch', {'by_epoch': False, 'interval': 3}),
 }
+AVERAGE = {'ema_type': 'ExponentialMovingAverage', 'momentum': 0.3}
+AVERAGES = {
+    'iterations': {**AVERAGE, 'update_buffers': True},
+    'between validations': {'ema_type': 'StochasticWeightAverage', 'begin_iter': 5},
+}
 
 
 class Killed(BaseException):
@@ -134,11 +139,9 @@ def train_in():
                 'logger': {'type': 'LoggerHook', 'interval': 1},
             },
             custom_hooks=[
-                {
-                    'type': 'EMAHook',
-                    'ema_type': 'ExponentialMovingAverage',
-                    'momentum': 0.3,
-                },
+                {'type': 'EMAHook', **AVERAGES.get(kind, AVERAGE)},
+                # It counts, and never stops.
+                {'type': 'EarlyStoppingHook', 'monitor': 'mIoU', 'patience': 99},
                 BestMetricsHook(),
             ],
             visualizer={

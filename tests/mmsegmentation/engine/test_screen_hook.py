@@ -85,7 +85,7 @@ def test_validation__score_that_is_no_number_is_never_the_best(lines):
         'valid mIoU 0.0800',
         'valid mIoU 0.0900',
         'valid mIoU 0.1100 (best)',
-        'valid loss 1.0',
+        'valid loss 1.0000',
     ]
 
 

@@ -5,10 +5,10 @@ from itertools import islice
 from types import SimpleNamespace
 
 import pytest
-from mmengine.dataset import InfiniteSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import DistSamplerSeedHook
 from mmengine.runner import loops
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from mmsegmentation.engine import SeededInfiniteSampler, SeededSampler
 
@@ -118,3 +118,17 @@ def test_infinite__ten_thousand_steps_are_skipped_within_a_second():
     sampler.skip(10_000 * 8)
     next(iter(sampler))
     assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize('count', [7, 8, 9, 10])
+def test_seeded__without_round_up_processes_step_as_one_does(monkeypatch, count):
+    def batches(rank, world_size, batch_size):
+        info = f'{DefaultSampler.__module__}.get_dist_info'
+        monkeypatch.setattr(info, lambda: (rank, world_size))
+        sampler = SeededSampler(range(count), seed=3, round_up=False)
+        assert len(sampler) == len(list(sampler))
+        return list(BatchSampler(sampler, batch_size, drop_last=True))
+
+    halves = [batches(rank, 2, 2) for rank in range(2)]
+    together = [sorted(a + b) for a, b in zip(*halves, strict=True)]
+    assert together == [sorted(batch) for batch in batches(0, 1, 4)]

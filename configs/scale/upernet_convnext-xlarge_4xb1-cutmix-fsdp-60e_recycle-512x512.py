@@ -1,0 +1,17 @@
+"""UPerNet-ConvNeXt-XL divided among GPUs: does it fit, a part of the weights on each?
+
+Each process keeps its part of the weights, gradients and optimiser, and gathers the
+blocks of the backbone one by one. Four images a step, as the parent, on four GPUs.
+
+Parent: configs/convnext/upernet_convnext-xlarge_1xb4-cutmix-60e_recycle-512x512.py;
+        nothing else changes.
+Run:    tools/launch.sh tools/train.py \
+            configs/scale/upernet_convnext-xlarge_4xb1-cutmix-fsdp-60e_recycle-512x512.py
+"""
+
+_base_ = [
+    '../convnext/upernet_convnext-xlarge_1xb4-cutmix-60e_recycle-512x512.py',
+    '../../_base_/fsdp.py',
+]
+
+train_dataloader = dict(batch_size=1)

@@ -1,0 +1,86 @@
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast_object_list, collect_results
+from mmengine.logging import HistoryBuffer
+from mmengine.model import is_model_wrapper
+from mmengine.runner import ValLoop
+from mmseg.registry import LOOPS
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+
+@LOOPS.register_module()
+class LossValLoop(ValLoop):
+    """MMEngine's validation, which measures the loss too, as ``val_loss``.
+
+    The loss of an image is that of training (all heads, all terms) in the mode of
+    evaluation: no dropout, no augmentation, the labels at their own size, float32. The
+    mean over images is logged; each term stands beside it, as ``val_decode.loss_ce``.
+    An image without a labelled pixel does not count.
+
+    Each image passes the network a second time. With ``EMAHook`` it is the loss of the
+    averaged weights, as the scores are.
+
+    Args: as MMEngine's ``ValLoop``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._found: list[dict[str, float]] = []
+
+    def run(self) -> dict:
+        """Launch validation."""
+        self._found.clear()
+        return super().run()
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict[str, Sequence]) -> None:
+        """Predict a batch, and find the loss of each of its images."""
+        super().run_iter(idx, data_batch)
+        self._found += self._losses_of(data_batch)
+        if idx + 1 == len(self.dataloader):
+            self._note(self._gather())
+
+    def _losses_of(self, data_batch: dict[str, Sequence]) -> list[dict[str, float]]:
+        model: Any = self.runner.model
+        while is_model_wrapper(model):
+            model = model.module
+        data = model.data_preprocessor(data_batch, False)
+        pairs = zip(data['inputs'], data['data_samples'], strict=True)
+        return [self._loss_of(model, image[None], sample) for image, sample in pairs]
+
+    def _loss_of(self, model: Any, image: Tensor, sample: Any) -> dict[str, float]:
+        heads = model.decode_head
+        last = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+        divided = isinstance(self.runner.model, FullyShardedDataParallel)
+        # All processes gather the weights as often, whatever their images are.
+        losses = (self.runner.model if divided else model)(image, [sample], mode='loss')
+        if (sample.gt_sem_seg.data == last.ignore_index).all():
+            return {}
+        return {
+            f'val_{name}': float(sum(map(Tensor.mean, _listed(value))))
+            for name, value in losses.items()
+            if 'loss' in name
+        }
+
+    def _gather(self) -> list[dict[str, float]]:
+        """Return what all processes found, each image once."""
+        size = len(self.dataloader.dataset)
+        box = [collect_results(self._found, size, 'cpu')]
+        broadcast_object_list(box)
+        return box[0]
+
+    def _note(self, found: list[dict[str, float]]) -> None:
+        for row in found:
+            for name, value in row.items():
+                self.val_loss.setdefault(name, HistoryBuffer()).update(value)
+        # MMEngine logs the mean of the last ten values of whatever is called a loss.
+        hub = self.runner.message_hub
+        for name in (*self.val_loss, 'val_loss'):
+            hub.log_scalars.pop(f'val/{name}', None)
+
+
+def _listed(value: Any) -> Sequence[Tensor]:
+    return [value] if isinstance(value, Tensor) else value

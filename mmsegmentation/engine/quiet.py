@@ -1,0 +1,92 @@
+"""What our runners have in common, whichever of MMEngine's they extend."""
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
+from mmengine.model import convert_sync_batchnorm
+from mmengine.runner import BaseLoop
+from torch import nn
+
+from mmsegmentation.engine.mean_loss_hook import MeanLossHook
+from mmsegmentation.engine.resume_hook import ResumeHook
+from mmsegmentation.models.cpu_sync_batch_norm import sync_on_cpu
+from mmsegmentation.models.shared_dropout import share_dropout
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner as Base
+else:
+    Base = object
+
+OURS: dict[Any, str] = {
+    'CheckpointHook': 'WholeCheckpointHook',
+    CheckpointHook: 'WholeCheckpointHook',
+    'EarlyStoppingHook': 'ExactEarlyStoppingHook',
+    EarlyStoppingHook: 'ExactEarlyStoppingHook',
+}
+
+
+class Quiet(Base):
+    """A runner that loses no work and speaks to its log alone.
+
+    Whatever config it gets, checkpoints are written whole, and a resumed run ends as
+    one that was never stopped: it takes our hooks and loop in the place of MMEngine's
+    ``CheckpointHook``, ``EarlyStoppingHook`` and ``EpochBasedTrainLoop``, and adds
+    ``ResumeHook``. Several processes make the steps that one would make with all their
+    images.
+    """
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Register a hook, ours in the place of MMEngine's."""
+        if isinstance(hook, dict) and hook.get('type') in OURS:
+            hook = {**hook, 'type': OURS[hook['type']]}
+        super().register_hook(hook, priority)
+
+    def register_hooks(
+        self,
+        default_hooks: dict[str, Hook | dict] | None = None,
+        custom_hooks: list[Hook | dict] | None = None,
+    ) -> None:
+        """Register the hooks of the config, and those of every run."""
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(ResumeHook())
+        self.register_hook(MeanLossHook())
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the train loop, ours in the place of MMEngine's."""
+        if isinstance(loop, dict):
+            if 'type' not in loop and loop.get('by_epoch'):
+                loop = {k: v for k, v in loop.items() if k != 'by_epoch'}
+                loop['type'] = 'EpochBasedTrainLoop'
+            if loop.get('type') == 'EpochBasedTrainLoop':
+                loop = {**loop, 'type': 'ExactEpochLoop'}
+        return super().build_train_loop(loop)
+
+    def load_or_resume(self) -> None:
+        """Load or resume in silence; the screen is given back whatever happens.
+
+        The notice of the file is printed, by every process, where all else goes to the
+        log.
+        """
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().load_or_resume()
+        self.call_hook('after_resume')
+
+
+def share_batch(model: nn.Module, sync_bn: str | None) -> None:
+    """Let a model of one of several processes work as if it had all their images.
+
+    Args:
+        sync_bn: What a config says: synchronise each batch norm, and by whose layer on
+            GPUs, ``'torch'`` or ``'mmcv'``; or None.
+    """
+    if get_world_size() == 1:
+        return
+    share_dropout(model)
+    if not torch.cuda.is_available():
+        sync_on_cpu(model, every=sync_bn is not None)
+    elif sync_bn:
+        convert_sync_batchnorm(model, sync_bn)  # its layers, in place

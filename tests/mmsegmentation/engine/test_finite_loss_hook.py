@@ -1,0 +1,123 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mmsegmentation.command import InputError
+from mmsegmentation.engine import FiniteLossHook, QuietRunner
+from mmsegmentation.files import read_json
+from mmsegmentation.runtime import check_checkpoint
+
+NAN, INF = math.nan, math.inf
+
+
+def weights_of(runner):
+    return {k: v.clone() for k, v in runner.model.state_dict().items()}
+
+
+def adam(**more):
+    return {'optimizer': {'type': 'AdamW', 'lr': 0.01}, **more}
+
+
+@pytest.mark.parametrize('bad', [NAN, INF, -INF])
+def test_skipped_step__changes_nothing_of_the_state(train, bad):
+    """The run is the one that never had this step: weights and moments of Adam."""
+    common = dict(runner_type=QuietRunner, optim_wrapper=adam(), per_epoch=1)
+    plain = train([], [4] * 2, [0.1, 0.2], **common)
+    hook = FiniteLossHook(max_skips=1)
+    runner = train([hook], [4] * 3, [0.1, bad, 0.2], **common)
+    assert hook.skipped == 1
+    assert weights_of(runner).keys() == weights_of(plain).keys()
+    for name, weight in weights_of(plain).items():
+        assert torch.equal(weight, runner.model.state_dict()[name]), name
+    moments = runner.optim_wrapper.optimizer.state_dict()['state']
+    assert {float(state['step']) for state in moments.values()} == {2.0}
+
+
+def test_stop__names_the_step_and_keeps_the_state_before_it(train, tmp_path):
+    with pytest.raises(InputError, match=r'^step 3: the loss .*nan.*iter_2\.pth.*rate'):
+        train([FiniteLossHook()], [4] * 4, [0.1, 0.2, NAN], runner_type=QuietRunner)
+    content = check_checkpoint(str(tmp_path / 'run/iter_2.pth'))
+    assert content['meta']['iter'] == 2
+    (record,) = read_json(tmp_path / 'run/not_finite.json')
+    assert record['step'] == 3
+    assert record['losses'] == {'loss': 'nan'}
+    assert not (tmp_path / 'run/iter_3.pth').exists()
+
+
+def test_stop__writes_the_checkpoint_that_was_not_due(train, tmp_path):
+    rare = {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 100}
+    common = dict(runner_type=QuietRunner, checkpoint=rare, val_cfg=None)
+    common |= dict(val_dataloader=None, val_evaluator=None)
+    with pytest.raises(InputError, match=r'iter_2\.pth'):
+        train([FiniteLossHook()], [4] * 4, [0.1, 0.2, NAN], **common)
+    two = train([], [4] * 2, [0.1, 0.2], **{**common, 'work_dir': str(tmp_path / 'o')})
+    kept = check_checkpoint(str(tmp_path / 'run/iter_2.pth'))['state_dict']
+    for name, weight in weights_of(two).items():
+        assert torch.equal(kept[name], weight), name
+
+
+def test_accumulation__drops_all_that_the_step_had_gathered(train):
+    common = dict(runner_type=QuietRunner, optim_wrapper=adam(accumulative_counts=2))
+    hook = FiniteLossHook(max_skips=1)
+    runner = train([hook], [4] * 4, [0.1, 0.1, NAN, 0.1], **common)
+    assert hook.skipped == 1
+    moments = runner.optim_wrapper.optimizer.state_dict()['state']
+    assert {float(state['step']) for state in moments.values()} == {1.0}
+    assert all(w.isfinite().all() for w in runner.model.state_dict().values())
+
+
+def test_gradient__that_is_not_finite_is_refused_where_it_is_clipped(train, tmp_path):
+    def spoil(model, *_):
+        if spoil.step == 1:
+            model.head.weight.register_hook(lambda grad: grad * NAN)
+        spoil.step += 1
+
+    spoil.step = 0
+    handles = []
+
+    class Spoiler(FiniteLossHook):
+        def before_train(self, runner):
+            super().before_train(runner)
+            handles.append(runner.model.register_forward_pre_hook(spoil))
+
+    clip = adam(clip_grad={'max_norm': 1.0})
+    with pytest.raises(InputError, match=r'step 2: .*gradient_norm nan'):
+        train([Spoiler()], [4] * 3, runner_type=QuietRunner, optim_wrapper=clip)
+    spoil.step = 0
+    # Without a norm to read it is noticed before anything is written.
+    with pytest.raises(InputError, match=r'weights are no longer finite .*clip_grad'):
+        train([Spoiler()], [4] * 3, runner_type=QuietRunner, optim_wrapper=adam())
+    assert not (tmp_path / 'run/iter_2.pth').exists()
+
+
+def test_batch_norm__keeps_its_statistics_of_before(train):
+    class Normed(FiniteLossHook):
+        def before_train(self, runner):
+            body = runner.model.body
+            runner.model.body = nn.Sequential(body, nn.BatchNorm2d(5))
+            super().before_train(runner)
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            super().before_train_iter(runner, batch_idx, data_batch)
+            if runner.iter == 1:
+                data_batch['image'].fill_(NAN)
+
+    hook = Normed(max_skips=1)
+    runner = train([hook], [4] * 3, runner_type=QuietRunner)
+    assert hook.skipped == 1
+    norm = runner.model.body[1]
+    assert norm.running_mean.isfinite().all()
+    assert int(norm.num_batches_tracked) == 2
+
+
+def test_count__goes_on_after_a_resume():
+    hook = FiniteLossHook(max_skips=3)
+    hook.load_state_dict({'skipped': 2, 'records': [{'step': 5}]})
+    assert hook.state_dict() == {'skipped': 2, 'records': [{'step': 5}]}
+
+
+def test_argument__negative_is_refused():
+    with pytest.raises(ValueError, match=r'max_skips must be >= 0, got -1'):
+        FiniteLossHook(max_skips=-1)

@@ -1,0 +1,140 @@
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS
+from PIL import Image
+
+from mmsegmentation.command import InputError
+from mmsegmentation.engine import SampleCheckHook
+from mmsegmentation.files import write_mask
+
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+PACK = dict(type='PackSegInputs')
+CLASSES = ('Background', 'Paper', 'Metal')
+
+
+@pytest.fixture
+def root(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, count in (('train', 4), ('valid', 2)):
+        for i in range(count):
+            path = tmp_path / part / f'images/{i}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(image).save(path)
+            label_map = np.zeros((8, 8), np.uint8)
+            label_map[2:4] = 1
+            write_mask(tmp_path / part / f'mask/{i}.png', label_map)
+    return tmp_path
+
+
+def dataset_of(root, part='train', pipeline=(*LOAD, PACK), stock=False, **more):
+    config = dict(
+        type='BaseSegDataset' if stock else 'RecycleDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path=f'{part}/images', seg_map_path=f'{part}/mask'),
+        metainfo=dict(classes=CLASSES),
+        pipeline=list(pipeline),
+    )
+    if stock:
+        config.update(img_suffix='.png', seg_map_suffix='.png')
+        config['metainfo']['palette'] = [[0] * 3] * 3
+    return DATASETS.build({**config, **more, '_scope_': 'mmseg'})
+
+
+def check(dataset, valid=None, num_classes=3, **arguments):
+    head = SimpleNamespace(num_classes=num_classes, ignore_index=255)
+    loop = valid and SimpleNamespace(dataloader=SimpleNamespace(dataset=valid))
+    runner = SimpleNamespace(
+        train_dataloader=SimpleNamespace(dataset=dataset),
+        val_loop=loop,
+        model=SimpleNamespace(decode_head=head),
+        seed=0,
+        _resume=False,
+        logger=logging.getLogger('check'),
+    )
+    hook = SampleCheckHook(**arguments)
+    hook.before_train(runner)
+    hook.before_train_epoch(runner)
+    hook.before_train_epoch(runner)
+
+
+def relabel(root, old, new, part='train'):
+    for path in sorted((root / part / 'mask').iterdir()):
+        label_map = np.asarray(Image.open(path)).copy()
+        label_map[label_map == old] = new
+        write_mask(path, label_map)
+
+
+def test_class__that_no_mask_has_is_said_and_the_shares_are_logged(
+    root, capsys, caplog
+):
+    with caplog.at_level(logging.INFO):
+        check(dataset_of(root), dataset_of(root, 'valid'))
+    assert capsys.readouterr().err == 'no training mask has these classes: Metal\n'
+    before, after = caplog.messages
+    assert before.endswith('Background 75.00 %, Paper 25.00 %')
+    assert after == 'labels of 4 training samples, by id: 0 75.00 %, 1 25.00 %'
+
+
+def test_set__without_a_label_stops(root):
+    relabel(root, 0, 255)
+    relabel(root, 1, 255)
+    with pytest.raises(InputError, match=r'train/mask: no pixel .* has a label'):
+        check(dataset_of(root))
+
+
+def test_outputs__without_a_label_stop(root):
+    """As where reduce_zero_label, or padding, leaves nothing."""
+    relabel(root, 1, 0)
+    dataset = dataset_of(root, reduce_zero_label=True)
+    with pytest.raises(InputError, match=r'4 samples of the .* pipeline have no label'):
+        check(dataset)
+
+
+def test_outputs__outside_the_models_classes_stop(root):
+    with pytest.raises(InputError, match=r'\.png: comes out .* id 1, but .* only 1 cl'):
+        check(dataset_of(root), num_classes=1)
+
+
+@pytest.mark.parametrize('name', ['1.png', 'copy.bmp'])
+def test_leak__is_found_by_its_pixels_whatever_its_name(root, capsys, name):
+    source = root / 'valid/images/1.png'
+    Image.open(source).save(root / 'train/images' / name)
+    write_mask(root / f'train/mask/{name[:-4]}.png', np.zeros((8, 8), np.uint8))
+    train, valid = dataset_of(root), dataset_of(root, 'valid')
+    message = rf'train/images/{name}: .* same picture .*valid/images/1\.png .*: 1\); '
+    with pytest.raises(InputError, match=message + r'remove one .*leaks=say'):
+        check(train, valid)
+    check(train, valid, leaks='say')
+    assert 'same picture' in capsys.readouterr().err
+    check(train, valid, leaks='pass')
+    assert 'same picture' not in capsys.readouterr().err
+
+
+def test_stock_dataset__is_checked_too(root):
+    check(dataset_of(root, stock=True), dataset_of(root, 'valid', stock=True))
+    label_map = np.full((8, 8), 3, np.uint8)
+    write_mask(root / 'train/mask/2.png', label_map)
+    with pytest.raises(
+        InputError, match=r'2\.png: gives class id 3, .* only 3 classes'
+    ):
+        check(dataset_of(root, stock=True))
+    check(dataset_of(root, stock=True, reduce_zero_label=True))  # one less each
+
+
+def test_random_numbers__stay_what_they_were(root):
+    pipeline = [*LOAD, dict(type='RandomFlip', prob=0.5), PACK]
+    np.random.seed(4)
+    expected = np.random.random()
+    np.random.seed(4)
+    check(dataset_of(root, pipeline=pipeline, stock=True))
+    assert np.random.random() == expected
+
+
+@pytest.mark.parametrize('wrong', [dict(samples=-1), dict(leaks='no')])
+def test_argument__out_of_range_is_refused(wrong):
+    with pytest.raises(ValueError, match='must be'):
+        SampleCheckHook(**wrong)

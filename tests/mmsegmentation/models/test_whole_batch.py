@@ -1,0 +1,161 @@
+"""Two processes with half a batch each compute what one does with all of it."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmcv.cnn.bricks import DropPath
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmsegmentation.engine.quiet import share_batch
+from mmsegmentation.models import SoftmaxFocalLoss
+from mmsegmentation.models.cpu_sync_batch_norm import CPUSyncBatchNorm
+from mmsegmentation.models.shared_dropout import SharedDropout
+from tests.forked import run_two
+
+CONFIG = 'configs/demo/upernet_convnext-mini_1xb8-cutmix-360it_drawn-128x128.py'
+STEPS = 2
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope='module')
+def model() -> nn.Module:
+    """Return a UPerNet-ConvNeXt that drops features, paths and averages."""
+    init_default_scope('mmseg')
+    cfg = Config.fromfile(ROOT / CONFIG, import_custom_modules=False).model
+    cfg.backbone.drop_path_rate = 0.3
+    cfg.decode_head.norm_cfg = cfg.auxiliary_head.norm_cfg = dict(type='SyncBN')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    return model.double()
+
+
+def train(model: nn.Module, rank: int, world_size: int) -> tuple[list, dict]:
+    """Return the losses of the process's own images, and what was learnt."""
+    generator = torch.Generator().manual_seed(1)
+    torch.manual_seed(2)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(STEPS):
+        images = torch.randn(4, 3, 64, 64, generator=generator).double()
+        labels = torch.randint(0, 11, (4, 1, 64, 64), generator=generator)
+        labels[:, :, :9] = 255
+        samples = [
+            SegDataSample(gt_sem_seg=PixelData(data=label))
+            for label in labels[rank::world_size]
+        ]
+        found = model(images[rank::world_size], samples, mode='loss')
+        loss = sum(value for name, value in found.items() if 'loss' in name)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return losses, {k.removeprefix('module.'): v for k, v in model.state_dict().items()}
+
+
+def test_share_batch__two_processes_make_the_steps_of_one(model, tmp_path):
+    def half(rank):
+        own = copy.deepcopy(model)
+        share_batch(own, sync_bn=None)
+        wrapped = MMDistributedDataParallel(own, broadcast_buffers=False)
+        return train(wrapped.train(), rank, 2)
+
+    wanted, weights = train(revert_sync_batchnorm(copy.deepcopy(model)).train(), 0, 1)
+    (first, one), (second, two) = run_two(tmp_path, half)
+    # Their labels, and with them the losses, pass through float32.
+    for mine, others, whole in zip(first, second, wanted, strict=True):
+        torch.testing.assert_close((mine + others) / 2, whole, rtol=0, atol=1e-7)
+    assert abs(wanted[1] - wanted[0]) > 1e-4
+    for found in (one, two):
+        torch.testing.assert_close(found, weights, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize('affine', [True, False])
+@pytest.mark.parametrize('momentum', [0.3, None])
+def test_cpu_sync_batch_norm__is_batch_norm_of_all(tmp_path, affine, momentum):
+    norm = nn.BatchNorm2d(3, momentum=momentum, affine=affine).double()
+    if affine:
+        nn.init.normal_(norm.weight)
+    # Far from zero: sums of squares would lose the variance.
+    batches = 1e6 + torch.randn(2, 5, 3, 4, 6).double()
+    parts = slice(0, 4), slice(4, 5)
+
+    def pass_through(layer, part):
+        found = []
+        for batch in batches:
+            x = batch[part].clone().requires_grad_()
+            y = layer(x)
+            (y**3).sum().backward()
+            found += [y.detach(), x.grad]
+        weights = [w.grad for w in layer.parameters()]
+        return found, weights, layer.state_dict()
+
+    def half(rank):
+        return pass_through(CPUSyncBatchNorm.in_place_of(norm), parts[rank])
+
+    halves = run_two(tmp_path, half)
+    found, weights, state = pass_through(norm, slice(None))
+    for i, whole in enumerate(found):
+        joined = torch.cat([own[i] for own, _, _ in halves])
+        torch.testing.assert_close(joined, whole, rtol=1e-6, atol=1e-6)
+    for i, whole in enumerate(weights):
+        together = sum(own[i] for _, own, _ in halves)
+        torch.testing.assert_close(together, whole, rtol=1e-6, atol=1e-6)
+    for _, _, own in halves:
+        torch.testing.assert_close(own, state)
+
+
+def test_sync_on_cpu__plain_norms_only_if_asked(tmp_path):
+    def kinds(_):
+        found = []
+        for sync_bn in (None, 'torch'):
+            norms = nn.BatchNorm2d(2), nn.SyncBatchNorm(2), nn.LayerNorm(2)
+            parts = nn.Sequential(*norms)
+            share_batch(parts, sync_bn=sync_bn)
+            found.append([type(part).__name__ for part in parts])
+        return found
+
+    ours, layer = 'CPUSyncBatchNorm', 'LayerNorm'
+    wanted = [['BatchNorm2d', ours, layer], [ours, ours, layer]]
+    assert run_two(tmp_path, kinds) == [wanted] * 2
+
+
+DROPS = nn.Dropout(0.4), nn.Dropout2d(0.4), DropPath(0.4)
+
+
+@pytest.mark.parametrize('drop', DROPS, ids=lambda drop: type(drop).__name__)
+def test_shared_dropout__masks_are_those_of_one_process(tmp_path, drop):
+    x = torch.randn(6, 5, 2, 3)
+
+    def half(rank):
+        torch.manual_seed(0)
+        return [SharedDropout(drop)(x[rank::2]) for _ in range(2)]
+
+    halves = run_two(tmp_path, half)
+    torch.manual_seed(0)
+    for step in range(2):
+        whole = drop(x)
+        for rank in range(2):
+            torch.testing.assert_close(halves[rank][step], whole[rank::2])
+    assert (whole == 0).any()
+
+
+def test_shared_dropout__drops_nothing_in_evaluation():
+    x = torch.ones(2, 3)
+    assert (SharedDropout(nn.Dropout(0.9)).eval()(x) == x).all()
+
+
+def test_focal_loss__pixels_of_all_processes_count_alike(tmp_path):
+    loss = SoftmaxFocalLoss()
+    logits, label = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    label[0, :3] = 255
+    halves = run_two(tmp_path, lambda rank: loss(logits[rank::2], label[rank::2]))
+    torch.testing.assert_close(sum(halves) / 2, loss(logits, label))
