@@ -61,7 +61,8 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run ``main`` on the command line and leave with its exit code.
 
     Wrong input (``InputError``) leaves with 2 and one line on standard error, Ctrl-C
-    with 130, and SIGTERM with 143; these two tidy up first, worker processes included.
+    with 130, SIGTERM with 143, and a terminal that is closed with 129; these three tidy
+    up first, worker processes included.
     """
     try:
         with _left_in_order():
@@ -95,11 +96,16 @@ def _left_in_order() -> Iterator[None]:
     def leave(number: int, frame: object) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    heard = [signal.SIGTERM]
+    # nohup lets a command outlive its terminal.
+    if hasattr(signal, 'SIGHUP') and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, leave) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def print_some(lines: Sequence[str]) -> None:

@@ -50,8 +50,11 @@ class Cycle:
         self.split()
         rounds = [self.first()]
         for number in range(1, self.args.rounds + 1):
-            rounds.append(self.next(number, rounds[-1]))
-            if not rounds[-1].passed:
+            found = self.next(number, rounds[-1])
+            if found is None:
+                break
+            rounds.append(found)
+            if not found.passed:
                 break
         return rounds
 
@@ -93,11 +96,20 @@ class Cycle:
             models.append(model)
         return self.judge(0, models)
 
-    def next(self, number: int, before: Round) -> Round:
-        """Label with the models of a round, train on, and compare with that round."""
+    def next(self, number: int, before: Round) -> Round | None:
+        """Label with the models of a round, train on, and compare with that round.
+
+        Returns:
+            None where a model labelled nothing but background: nothing is trained.
+        """
+        parts = [self.label(number, model, before) for model in before.models]
+        for part in parts:
+            if _is_bare(read_json(self.args.data_root / part / PSEUDO_MARKER)):
+                what = f'round {number} is not trained: {part} holds background alone'
+                self.steps.keep(ended=what)
+                return None
         models = []
-        for earlier in before.models:
-            part = self.label(number, earlier, before)
+        for earlier, part in zip(before.models, parts, strict=True):
             model = self.learn(number, earlier, part)
             if self.args.final_config:
                 model = self.finish(number, model)
@@ -244,6 +256,12 @@ class Cycle:
 
 def _fold(model: Model) -> list[str]:
     return [] if model.fold is None else ['--fold', str(model.fold)]
+
+
+def _is_bare(content: dict[str, Any]) -> bool:
+    """Return whether labels, of which ``pseudo.json`` tells, are background alone."""
+    kept = content.get('kept_pixels')
+    return isinstance(kept, list) and not any(kept[1:])
 
 
 def _check_labels(marker: Path, predicted: Path) -> None:

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 
 from mmsegmentation.command import InputError, usable_cpus
 
@@ -82,6 +83,9 @@ class Job:
                 encoding='utf-8',
                 errors='replace',
                 pass_fds=call.keep_open,
+                # A signal to a terminal's whole group reaches this process alone, which
+                # passes it on: a training takes a second one for impatience.
+                start_new_session=True,
                 preexec_fn=_end_with(os.getpid()) if call.tied else None,
             )
         except OSError as error:
@@ -134,6 +138,48 @@ class Job:
             self.process.wait()
         # Its workers may hold the pipe a little longer.
         self._listener.join(timeout=10)
+
+
+@contextmanager
+def pausing(jobs: Mapping[str, Job]) -> Iterator[None]:
+    """Let Ctrl-Z stop commands too, for as long as it stops this process."""
+
+    def tell(number: int) -> None:
+        for job in jobs.values():
+            if job.process.poll() is None:
+                os.killpg(job.process.pid, number)
+
+    def pause(number: int, frame: object) -> None:
+        tell(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        tell(signal.SIGCONT)
+
+    if current_thread() is not main_thread() or not hasattr(signal, 'SIGTSTP'):
+        yield
+        return
+    before = signal.signal(signal.SIGTSTP, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+
+
+def end_in_order(jobs: Iterable[Job]) -> None:
+    """Tell commands to end, and give them all the time they need: a training saves.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: Another signal came while they were waited for.
+    """
+    running = [job for job in jobs if job.process.poll() is None]
+    for job in running:
+        job.process.terminate()  # a launcher passes it on
+    if running:
+        names = ' and '.join(dict.fromkeys(job.command[0] for job in running))
+        what = f'waiting for {names} to end; a second signal ends it at once'
+        with suppress(OSError):  # the terminal may be gone
+            print(what, file=sys.stderr, flush=True)
+    for job in running:
+        job.process.wait()
 
 
 def _end_with(parent: int) -> Callable[[], None] | None:
@@ -213,9 +259,13 @@ def do_together(
             prefix = f'{name:<{width}} | ' if name else ''
             jobs[name] = Job(command, threads, prefix, call)
         left = list(jobs.values())
-        while left:
-            left = [job for job in left if not job.ended()]
-            time.sleep(0.05)
+        with pausing(jobs):
+            while left:
+                left = [job for job in left if not job.ended()]
+                time.sleep(0.05)
+    except (KeyboardInterrupt, SystemExit):
+        end_in_order(jobs.values())
+        raise
     finally:
         for job in jobs.values():
             job.stop()

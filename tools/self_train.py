@@ -14,6 +14,7 @@ goes on with the next step when it is started again.
 """
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,10 +79,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_place(args.work_dir, MARKER)
     with locked(args.work_dir) as descriptors:
         steps = open_steps(args.work_dir, MARKER, arguments, args.overwrite)
-        rounds = Cycle(args, steps, program, descriptors).run()
+        try:
+            rounds = Cycle(args, steps, program, descriptors).run()
+        except (KeyboardInterrupt, SystemExit):
+            way = 'the same command goes on where it was'
+            print(f'{args.work_dir} was stopped; {way}', file=sys.stderr)
+            raise
         result = conclude(rounds)
         steps.keep(result=result)
     print(result_table(result))
+    if why := steps.content.get('ended'):
+        way = 'begin anew with a lower --precision, or a first model that sees more'
+        print(f'warning: {why}; {way}')
     print(f'all of it: {shown(args.work_dir / MARKER)}')
     return 0
 

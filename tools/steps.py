@@ -1,6 +1,7 @@
 """The steps of a long run, each taken once: a killed run goes on with the next."""
 
 import errno
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +54,8 @@ class Steps:
                     'is gone, and later steps came from it',
                     'put it back, or pass --overwrite to begin anew',
                 )
-        self.content['steps'][name] = {'done': False}
+        place = os.path.relpath(result, self.path.parent)
+        self.content['steps'][name] = {'done': False, 'result': place}
         self.keep()
         start = time.monotonic()
         act(bool(known) or self.content['replaces'])
@@ -62,6 +64,15 @@ class Steps:
         seconds = round(time.monotonic() - start, 1)
         self.content['steps'][name] = {'done': True, 'seconds': seconds}
         self.keep()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on with: a result, be it of a part."""
+        folder = self.path.parent
+        return any(
+            step.get('done') or (folder / str(step.get('result', ''))).exists()
+            for step in self.content['steps'].values()
+        )
 
     def keep(self, **more: Any) -> None:
         """Write the file; ``more`` is added to what stands in it."""
@@ -77,7 +88,8 @@ def open_steps(
     Args:
         folder: Where it stands, or will; :func:`check_place` has looked at it.
         marker: The name of the file of its steps.
-        arguments: Those that decide what is done: they must be the same again.
+        arguments: Those that decide what is done: they must be the same again, once
+            anything is.
         overwrite: Remove an earlier run, and begin anew.
 
     Raises:
@@ -86,8 +98,12 @@ def open_steps(
     path = folder / marker
     earlier = _read(path) if path.is_file() and not overwrite else None
     if earlier:
-        check_same(earlier['arguments'], arguments, folder, AGAIN)
-        return Steps(path, earlier)
+        steps = Steps(path, earlier)
+        if steps.begun:
+            check_same(earlier['arguments'], arguments, folder, AGAIN)
+        else:
+            steps.keep(arguments=dict(arguments))
+        return steps
     # The marker goes last: what was half removed can still be replaced.
     for held in sorted(_held(folder), key=lambda path: path.name == marker):
         linked = held.is_symlink()

@@ -192,13 +192,12 @@ def predict(
         return None
     paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
     image_ids = [id_below(images, Path(path)) for path in paths]
-    scores = None
+    scores, origin = None, _origin(args, content, fold)
     if labelled:
         scores = runner.test_evaluator.metrics[-1].last_scores
-        write_json(folder / 'metrics.json', scores)
-    finish_predictions(
-        folder, dataset.metainfo['classes'], image_ids, _origin(args, content, fold)
-    )
+        own = {'checkpoint_sha256': origin['checkpoint_sha256']}
+        write_json(folder / 'metrics.json', own | scores)
+    finish_predictions(folder, dataset.metainfo['classes'], image_ids, origin)
     return scores
 
 

@@ -32,6 +32,7 @@ from mmsegmentation.scores import score_table
 from utils.lineage import entry_of
 from utils.parallel import Workers, add_worker_options
 from utils.votes.choice import METHODS, Choice, choose
+from utils.votes.measured import check_owners
 from utils.votes.members import Voters, check_folders, open_voters
 from utils.votes.rule_file import apply_rule
 from utils.votes.summary import explain, vote_table
@@ -73,7 +74,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     option('--by-order', action='store_true', help=by_order)
     table = 'class names for plain folders, one a line or a JSON list'
     option('--classes', type=Path, metavar='FILE', help=table)
-    maps = 'also write maps/ties and maps/disagreement, grey PNGs'
+    maps = (
+        'also write grey PNGs: maps/ties, white where classes tied, and '
+        'maps/disagreement, the brighter the more members chose another class than the '
+        'outcome: black none of them, white all'
+    )
     option('--maps', action='store_true', help=maps)
     option('--data-root', type=Path, metavar='ROOT', help='score against its masks')
     part = 'part of --data-root that was predicted; what PRED says if not given'
@@ -127,6 +132,8 @@ def read_choice(args: argparse.Namespace) -> tuple[Voters, Choice]:
         raise InputError('--by-order', 'is for --rule', 'leave it out')
     if args.rule is None:
         voters = open_voters(args.preds, args.classes)
+        for note in check_owners(voters, args.metrics or ()):
+            print(note)
         method = args.method or METHODS[0]
         return voters, choose(voters, method, args.weights, args.ties, args.metrics)
     for name in RULED:

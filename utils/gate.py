@@ -7,8 +7,8 @@ out of fold (utils/join.py), or of the validation part. The gain in mIoU over al
 is measured on images drawn with replacement, the same for both.
 
 better   the 95 % interval of the gain lies above 0: passed, exit code 0
-unclear  there is a gain, but the interval holds 0: not passed, exit code 1
-worse    there is none, or the interval lies below 0: not passed, exit code 1
+unclear  the interval holds 0: not passed, exit code 1
+worse    the interval lies below 0: not passed, exit code 1
 """
 
 import argparse
@@ -189,11 +189,11 @@ def verdict_of(gain: float, interval: Sequence[float]) -> str:
     >>> [verdict_of(0.02, i) for i in ([0.001, 0.04], [-0.01, 0.05])]
     ['better', 'unclear']
     >>> verdict_of(0.0, [0.0, 0.0])
-    'worse'
+    'unclear'
     """
     if gain > 0 and interval[0] > 0:
         return 'better'
-    return 'worse' if gain <= 0 or interval[1] < 0 else 'unclear'
+    return 'worse' if gain < 0 and interval[1] < 0 else 'unclear'
 
 
 def _describe(predictions: Predictions) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from mmsegmentation.predictions import MARKER
 Origin = Mapping[str, Any]
 # Of votes among votes; more is a file that was made to lead astray.
 DEEPEST = 8
+# What utils/join.py calls its way of putting members together, which is no vote.
+JOINED = 'out of fold'
 # Of a vote the same as of its members, and long.
 _LISTED = 'classes', 'images'
 
@@ -84,6 +86,35 @@ def folds_of(origin: Origin, depth: int = 0) -> list[dict[str, Any] | None]:
         for each in folds_of(member, depth + 1):
             found += [each] if each not in found else []
     return found
+
+
+def is_vote(origin: Origin) -> bool:
+    """Return whether predictions are a vote of several."""
+    return bool(_members_of(origin)) and origin.get('method') != JOINED
+
+
+def makers_of(origin: Origin, depth: int = 0) -> list[str]:
+    """Return what made predictions, in words, sorted; ? stands for what is not known.
+
+    Folds that were joined are what each of them is.
+
+    >>> makers_of({'config': 'configs/a.py', 'tta': True})
+    ['a.py --tta']
+    >>> members = [{'config': 'b.py'}, {'config': 'a.py'}]
+    >>> makers_of({'method': 'soft', 'members': members})
+    ['soft vote of a.py and b.py']
+    >>> makers_of({'method': 'soft', 'members': [{'folder': 'masks'}]})
+    ['soft vote of ?']
+    """
+    members = _members_of(origin) if depth < DEEPEST else []
+    if not members:
+        config = origin.get('config')
+        tta = ' --tta' if origin.get('tta') is True else ''
+        return [Path(config).name + tta] if isinstance(config, str) else ['?']
+    names = sorted({name for each in members for name in makers_of(each, depth + 1)})
+    if not is_vote(origin):
+        return names
+    return [f'{origin.get("method")} vote of {" and ".join(names)}']
 
 
 def check_family_unseen(folder: Path, origin: Origin) -> None:

@@ -27,6 +27,8 @@ def read_listing(path: Path) -> dict[str, Listed]:
     Raises:
         InputError: The file is missing or damaged, or two images share a mask.
     """
+    if path.is_dir():
+        raise InputError(path, 'is a folder', 'give the COCO JSON itself')
     content = read_json(path)
     try:
         rows = [

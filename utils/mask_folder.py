@@ -8,6 +8,7 @@ import numpy as np
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import list_images, mask_name, read_mask
+from mmsegmentation.parts import is_pseudo
 from mmsegmentation.predictions import MARKER, open_predictions
 
 
@@ -25,7 +26,8 @@ def open_masks(
 
     Raises:
         InputError: There is no mask, one ends in .PNG, which would not be found by the
-            image id, or the folder is a prediction folder in part.
+            image id, or the folder is a prediction folder in part, or a data root or
+            one of its parts.
     """
     if (folder / MARKER).is_file():
         predictions = open_predictions(folder)
@@ -36,6 +38,12 @@ def open_masks(
             f'has masks/ but no {MARKER}',
             'predict again, or name its masks/',
         )
+    if held := _masks_below(folder):
+        raise InputError(
+            folder,
+            'is a data root, or a part of one, and no folder of masks',
+            f'name predictions, or a folder of masks such as {held}',
+        )
     names = [name for name in list_images(folder) if name.lower().endswith('.png')]
     for name in names:
         if not name.endswith('.png'):
@@ -44,6 +52,21 @@ def open_masks(
         raise InputError(folder, 'holds no PNG mask', 'check the path')
     read = MaskFolder(folder, num_classes, option=option)
     return [f'{name[:-4]}.jpg' for name in names], read
+
+
+def _masks_below(folder: Path) -> Path | None:
+    """Return a folder of true masks, if ``folder`` is a data root or one of its parts.
+
+    Below it, masks would be named after the part: train/mask/1.jpg.
+    """
+    if not folder.is_dir():
+        return None
+    parts = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    held = [part for part in parts if (part / 'images').is_dir()]
+    masks = [part / 'mask' for part in held if (part / 'mask').is_dir()]
+    return min(
+        masks, key=lambda mask: (is_pseudo(mask.parent.name), mask), default=None
+    )
 
 
 class MaskFolder:

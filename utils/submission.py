@@ -32,13 +32,14 @@ from mmsegmentation.files import (
 from mmsegmentation.predictions import open_predictions
 from mmsegmentation.scores import confusion_matrix, score_table, summarise
 from utils.coco_results import write_results
+from utils.lineage import is_vote
 from utils.listing import Listed, check_size, match_ids, number_masks, read_listing
 from utils.mask_folder import MaskFolder, open_masks
 from utils.parallel import Workers, add_worker_options
 from utils.resize import LOGITS, RESIZERS, SIZE, resize_labels, sample_labels
-from utils.submission_csv import find_problems, read_rows, write_rows
+from utils.submission_csv import STRANGE, find_problems, read_rows, write_rows
 from utils.submission_diff import MARKER, compare, pair_rows, tell, write_difference
-from utils.submission_pictures import blend, save_picture
+from utils.submission_pictures import LEGEND, blend, draw_legend, save_picture
 
 PICTURES = 'pictures.json'
 FOLDER = 'D'
@@ -67,7 +68,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     option('--test-json', type=Path, help='COCO JSON: images and order')
     text = (
         'how masks are brought to --size: nearest is the official way, logits decides '
-        'at the same pixels by the probabilities of tools/test.py --probs'
+        'at the same pixels by the probabilities of tools/test.py --probs, which a '
+        'single model has and a vote has not'
     )
     option('--resize', choices=[*RESIZERS, LOGITS], default='nearest', help=text)
     option = add(run_check, 'list all that is wrong with a CSV')
@@ -81,7 +83,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_pictures(add)
     option = add(run_export, 'write COCO results: run lengths by class', 'JSON')
     option('source', type=Path, metavar='CSV|PRED', help='submission, or predictions')
-    option('--test-json', type=Path, help='COCO JSON whose image ids are written')
+    text = 'COCO JSON whose image ids and sizes (by nearest) are written'
+    option('--test-json', type=Path, help=text)
     return parser.parse_args(argv)
 
 
@@ -117,6 +120,7 @@ def _positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    args.sized = args.size is not None
     args.size = tuple(args.size or SIZE)
     if args.num_classes > 255:
         raise InputError(
@@ -147,6 +151,12 @@ def run_write(args: argparse.Namespace) -> None:
 
 def _open_probs(pred: Path) -> Callable[[str], np.ndarray | None]:
     predictions = open_predictions(pred)
+    if is_vote(predictions.origin):
+        raise InputError(
+            '--resize logits',
+            f'is for a single model, and {pred} is a vote, which keeps no probs/',
+            'leave it out',
+        )
     if not (pred / 'probs').is_dir():
         raise InputError(
             pred, 'holds no probs/', 'predict with --probs, or leave --resize out'
@@ -187,11 +197,20 @@ def read_resized(
 
 def run_check(args: argparse.Namespace) -> None:
     listed = read_listing(args.test_json)
-    problems = find_problems(args.csv, listed, args.size, args.num_classes)
-    count = 0
+    places: dict[str, int] = {}
+    problems = find_problems(args.csv, listed, args.size, args.num_classes, places)
+    # Held back until it is known whether any image matches: else they are all alike.
+    shown, count = [], 0
     for count, problem in enumerate(problems, start=1):
         if count <= SHOWN:
-            print(problem)
+            shown.append(problem)
+    if any(problem.endswith(STRANGE) for problem in shown) and not any(places.values()):
+        raise InputError(
+            args.csv,
+            f'none of its images is in {args.test_json}',
+            'check --test-json: it may be of other data',
+        )
+    print(*shown, sep='\n', end='\n' if shown else '')
     if count > SHOWN:
         print(f'... and {count - SHOWN} more')
     if count:
@@ -232,6 +251,7 @@ def run_show(args: argparse.Namespace) -> None:
     rows = read_rows(args.csv, args.size, args.num_classes)
     image_ids = []
     with whole_folder(args.out, marker=PICTURES, overwrite=args.overwrite) as folder:
+        save_picture(folder / LEGEND, draw_legend(_names(args.num_classes), colours))
         for image_id, label_map in progress(rows, 'show'):
             picture = colours[label_map]
             if args.images is not None:
@@ -240,7 +260,7 @@ def run_show(args: argparse.Namespace) -> None:
             image_ids.append(image_id)
         source = {'file': args.csv.name, 'sha256': sha256_of(args.csv)}
         write_json(folder / PICTURES, {'submission': source, 'images': image_ids})
-    print(f'{len(image_ids)} pictures written to {args.out}')
+    print(f'{len(image_ids)} pictures written to {args.out}; their colours: {LEGEND}')
 
 
 def run_diff(args: argparse.Namespace) -> None:
@@ -255,11 +275,17 @@ def run_diff(args: argparse.Namespace) -> None:
         found = compare(progress(rows, 'diff'), args.num_classes, args.pictures)
         write_difference(folder, found, files, classes, colours)
     print(tell(found, classes))
-    print(f'tables and {len(found.worst)} pictures written to {args.out}')
+    count = len(found.worst)
+    key = f'; their colours: {LEGEND}' if count else ''
+    print(f'tables and {count} pictures written to {args.out}{key}')
 
 
 def run_export(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.overwrite)
+    if args.sized and args.source.is_dir():
+        raise InputError(
+            '--size', f'is of a CSV, and {args.source} is a folder', 'leave it out'
+        )
     listed = read_listing(args.test_json) if args.test_json else None
     rows = progress(_numbered(args, listed), 'export')
     count = write_results(args.out, rows, overwrite=args.overwrite)
@@ -279,12 +305,16 @@ def _numbered(
         yield from rows
         return
     left = number_masks(listed, args.test_json)
+    sizes = {mask_name(image_id): row.size for image_id, row in listed.items()}
     for image_id, label_map in rows:
-        if (number := left.pop(mask_name(image_id), None)) is None:
+        name = mask_name(image_id)
+        if (number := left.pop(name, None)) is None:
             raise InputError(
                 repr(image_id), f'is not in {args.test_json}', 'check --test-json'
             )
-        yield number, label_map
+        # Run lengths of another size than the photograph's score nothing, unsaid.
+        check_size(image_id, label_map.shape, sizes[name], args.size)
+        yield number, resize_labels(label_map, sizes[name] or label_map.shape)
     for image_id in listed:
         if mask_name(image_id) in left:
             raise InputError(

@@ -8,9 +8,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
@@ -23,6 +25,10 @@ from utils.unpacked import read_lines
 HEADER = 'image_id,PredictionString'
 # Bytes of a row beside its class ids that are read at most: what a path may have.
 LONGEST_NAME = 4096
+# What names say of files that other programs pack.
+PACKED = '.bz2', '.xz', '.zip', '.zst', '.lz4', '.7z', '.rar', '.lzma', '.tgz'
+# What is said of an image that the submission must not hold.
+STRANGE = 'is not in the test part'
 BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _CELL = re.compile(rb'(?:"([^"]*(?:""[^"]*)*)"|([^",][^,]*|))(,|\Z)')
 
@@ -41,15 +47,16 @@ def write_rows(
 ) -> int:
     """Write image ids and their label maps, already in size; return how many.
 
-    The bytes are those of ``pandas.DataFrame.to_csv``. ``path`` appears only once the
-    file is whole.
+    The bytes are those of ``pandas.DataFrame.to_csv``, packed where ``path`` ends in
+    .gz; the same rows give the same bytes. ``path`` appears only once it is whole.
 
     Raises:
-        InputError: ``path`` exists and ``overwrite`` is false, an id comes twice or
-            holds a line break.
+        InputError: ``path`` exists and ``overwrite`` is false, or is named after
+            another packer; an id comes twice or holds a line break.
     """
+    _check_name(path)
     seen: set[str] = set()
-    with whole_file(path, overwrite=overwrite) as beside, beside.open('wb') as file:
+    with whole_file(path, overwrite=overwrite) as beside, _create(path, beside) as file:
         file.write(HEADER.encode() + b'\n')
         for image_id, label_map in rows:
             if image_id in seen or set(image_id) & set('\r\n'):
@@ -63,6 +70,31 @@ def write_rows(
             file.write(format_ids(label_map))
             file.write(b'\n')
     return len(seen)
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a file whose name says that it is packed as nothing here packs it.
+
+    Raises:
+        InputError: It is.
+    """
+    if path.suffix.lower() in PACKED:
+        raise InputError(
+            path, f'is not written as {path.suffix}', 'name it .csv or .csv.gz'
+        )
+
+
+@contextmanager
+def _create(path: Path, beside: Path) -> Iterator[IO[bytes]]:
+    with ExitStack() as stack:
+        file: IO[bytes] = stack.enter_context(beside.open('wb'))
+        if path.suffix.lower() == '.gz':
+            import gzip
+
+            # Neither the clock nor the hidden name goes into the file.
+            packed = gzip.GzipFile('', 'wb', 6, file, mtime=0)
+            file = cast(IO[bytes], stack.enter_context(packed))
+        yield file
 
 
 def _cell(image_id: str) -> bytes:
@@ -104,6 +136,7 @@ def find_problems(
     image_ids: Iterable[str],
     size: tuple[int, int] = SIZE,
     num_classes: int = 11,
+    places: dict[str, int] | None = None,
 ) -> Iterator[str]:
     """Yield all that is wrong with a submission, one line each: where, and what.
 
@@ -111,24 +144,26 @@ def find_problems(
 
     Args:
         image_ids: The images that it must hold, each once, in any order.
+        places: Filled with the line of each of them, 0 while it was not found.
 
     Raises:
         InputError: The file is missing or unreadable.
     """
-    first = dict.fromkeys(image_ids, 0)
+    places = {} if places is None else places
+    places.update(dict.fromkeys(image_ids, 0))
     for line, image_id, found in _read(path, size, num_classes, strict=True):
         place = _place(line, image_id)
         if isinstance(found, str):
             yield f'{place}: {found}'
         if not image_id:
             continue
-        if image_id not in first:
-            yield f'{place}: is not in the test part'
-        elif first[image_id]:
-            yield f'{place}: has a row already, line {first[image_id]}'
+        if image_id not in places:
+            yield f'{place}: {STRANGE}'
+        elif places[image_id]:
+            yield f'{place}: has a row already, line {places[image_id]}'
         else:
-            first[image_id] = line
-    for image_id, line in first.items():
+            places[image_id] = line
+    for image_id, line in places.items():
         if not line:
             yield f'image {image_id!r} is missing'
 
@@ -149,9 +184,14 @@ def _read(
     header, _ = first = next(lines, (b'', 0))
     header, start = header.rstrip(b'\r\n'), 2
     columns = parse_header(header)
-    exact = header.replace(b'"', b'') == HEADER.encode()
-    if columns is None or (strict and not exact):
-        yield 1, '', f'the header is {header[:60]!r}, not {HEADER!r}'
+    bare = header.removeprefix(BYTE_ORDER_MARK)
+    exact = bare.replace(b'"', b'') == HEADER.encode()
+    if strict and bare != header:
+        yield 1, '', 'begins with a byte order mark: save it as UTF-8 without one'
+    if not bare:
+        yield 1, '', f'is empty: the header is missing, {HEADER!r}'
+    elif columns is None or (strict and not exact):
+        yield 1, '', f'the header is {bare[:60]!r}, not {HEADER!r}'
     if columns is None:
         columns = Columns()
         if _looks_like_row(header):

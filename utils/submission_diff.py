@@ -13,7 +13,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.files import mask_name, sha256_of, write_json
 from mmsegmentation.scores import confusion_matrix, iou_of
 from utils.submission_csv import read_rows
-from utils.submission_pictures import save_picture, set_beside
+from utils.submission_pictures import LEGEND, draw_legend, save_picture, set_beside
 from utils.tables import write_csv
 
 MARKER = 'diff.json'
@@ -142,9 +142,12 @@ def write_difference(
     each = found.pixels / max(len(found.images), 1)
     rows = [(name, n, n / each) for name, n in found.worst_first()]
     write_csv(folder / 'images.csv', [('image_id', 'pixels', 'share'), *rows])
+    names = [f'{mark}: {path.name}' for mark, path in zip('AB', files, strict=True)]
     for *_, image_id, pair in found.worst:
         path = folder / 'pictures' / mask_name(image_id)
-        save_picture(path, set_beside(pair, colours))
+        save_picture(path, set_beside(pair, names, colours))
+    if found.worst:
+        save_picture(folder / LEGEND, draw_legend(classes, colours))
     content = {
         'files': [{'file': p.name, 'sha256': sha256_of(p)} for p in files],
         'classes': list(classes),

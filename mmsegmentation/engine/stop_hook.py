@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 from typing import Any, NoReturn
 
 import torch
@@ -13,6 +14,9 @@ from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
 
 # Of several processes one may wait for another that is gone: seconds until it leaves.
 PATIENCE = 20
+# Seconds within which a second signal is the first one again: who ends a job tells all
+# its processes, and some of them pass it on.
+ECHO = 1.0
 
 
 class Stopped(SystemExit):
@@ -41,6 +45,7 @@ class StopHook(Hook):
 
     def __init__(self) -> None:
         self.signal = 0
+        self._since = 0.0
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -83,10 +88,13 @@ class StopHook(Hook):
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             return
-        if self.signal or number == getattr(signal, 'SIGALRM', None):
+        late = number == getattr(signal, 'SIGALRM', None)
+        if self.signal and not late and time.monotonic() - self._since < ECHO:
+            return
+        if self.signal or late:
             self.restore()
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
-        self.signal = number
+        self.signal, self._since = number, time.monotonic()
         if get_world_size() > 1 and hasattr(signal, 'alarm'):
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._note)
             signal.alarm(PATIENCE)

@@ -1,6 +1,7 @@
 """The driver of the demonstration; its commands are tested where they stand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,51 @@ def test_demo__failed_step_ends_in_one_line(script, misuse, tmp_path):
     script('utils/draw_data.py', 'import sys; sys.exit("error: no room")')
     misuse(demo.main, r'exit code 1 \(error: no room\)', '--work-dir', tmp_path / 'd')
     assert json.loads((tmp_path / 'd/demo.json').read_text()) == {'finished': False}
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Return the commands of the demonstration, none of which is run."""
+    made = []
+
+    def note(*command):
+        made.append(' '.join(map(str, command)))
+        return ['mIoU 0.5 [0.4, 0.6]']
+
+    for name in ('make_data', 'rows'):
+        monkeypatch.setattr(demo.Demo, name, lambda self: [])
+    monkeypatch.setattr(demo.Demo, 'checkpoint', lambda self, *_: tmp_path / 'best.pth')
+    monkeypatch.setattr(demo, 'do', note)
+    monkeypatch.setattr(
+        demo, 'do_together', lambda commands: [note(*c) for c in commands.values()]
+    )
+    demo.Demo(Path('w'), 0).run()
+    return made
+
+
+def test_demo__submits_the_vote_that_was_fitted_on_the_validation_part(calls):
+    second = 'w/predictions/convnext_second_{0} w/predictions/beit_second_{0}'
+    valid, test = second.format('valid'), second.format('test')
+    fit = f'utils/ensemble.py fit {valid} --data-root w/data --out w/vote.json'
+    fitted = 'w/predictions/fitted_second_test'
+    rule = f'utils/ensemble.py {test} --rule w/vote.json --out {fitted}'
+    write = f'utils/submission.py write {fitted} --out w/submission.csv'
+    places = [calls.index(fit), calls.index(rule)]
+    places += [i for i, call in enumerate(calls) if call.startswith(write)]
+    assert places == sorted(places)
+    assert len(places) == 3
+    predicted = [call for call in calls if call.startswith('tools/test.py')]
+    assert [call.endswith('--probs') for call in predicted] == 2 * [False] + 4 * [True]
+
+
+def test_honest_score__is_of_images_that_the_vote_was_not_fitted_on():
+    def row(score):
+        return {'mIoU': score, 'interval': [score - 0.1, score + 0.1]}
+
+    members = {'one': row(0.5), 'two': row(0.6)}
+    scores = {'members': members, 'vote': row(0.7), 'proposed': 'soft'}
+    assert demo.honest_score(scores)[0] == 0.7
+    assert demo.honest_score({**scores, 'proposed': 'single'})[0] == 0.6
 
 
 def test_work_dir__only_an_earlier_demonstration_is_replaced(misuse, tmp_path):

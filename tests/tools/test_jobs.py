@@ -1,7 +1,11 @@
 """Commands that a command runs: shown as typed, side by side, stopped together."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +102,94 @@ time.sleep(60)
         time.sleep(0.01)
     job.stop()
     assert (tmp_path / 'tidied').exists()
+
+
+# A training: told to end, it saves, which takes longer than others are given to end.
+SAVES = """
+import os, signal, sys, time
+from pathlib import Path
+
+came, place = [], Path(sys.argv[1])
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, frame: came.append(number))
+place.write_text(str(os.getpid()))
+while not came:
+    time.sleep(0.01)
+until = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < until and len(came) < 2:
+    time.sleep(0.01)
+place.write_text(f'told {len(came)} times')
+"""
+RUNS = """
+import sys
+from pathlib import Path
+from mmsegmentation.command import run_command
+from tools import jobs
+
+jobs.HOME, jobs.PATIENCE = Path(sys.argv[1]), 0.1
+run_command(lambda _: jobs.do('save.py', *sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def saving(script, tmp_path):
+    """Start a command that runs another, as the first of its group, as shells do."""
+    script('save.py', SAVES)
+    place = tmp_path / 'place'
+
+    def start(seconds):
+        process = subprocess.Popen(
+            [sys.executable, '-c', RUNS, tmp_path / 'home', place, str(seconds)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 30
+        while not (place.exists() and place.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return process, place
+
+    return start
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal__to_all_is_told_once_and_what_saves_is_waited_for(saving, number):
+    process, place = saving(0.5)
+    os.killpg(process.pid, number)
+    err = process.communicate(timeout=30)[1]
+    assert process.returncode == 128 + number
+    assert place.read_text() == 'told 1 times'
+    assert err.startswith('waiting for ')
+    assert 'save.py to end; a second signal ends it at once\n' in err
+
+
+def test_signal__a_second_one_ends_it_at_once(saving):
+    process, place = saving(60)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr.readline().startswith('waiting for')
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == 'interrupted\n'
+    assert process.returncode == 130
+    assert place.read_text().isdecimal() or place.read_text() == 'told 2 times'
+
+
+def state_of(number):
+    """Return the state of a process, as Linux tells it: T where it is stopped."""
+    return Path(f'/proc/{number}/stat').read_text().rpartition(') ')[2][0]
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='needs /proc')
+def test_signal__ctrl_z_stops_all_and_all_go_on(saving):
+    process, place = saving(0)
+    both = process.pid, int(place.read_text())
+    for number, stopped in ((signal.SIGTSTP, True), (signal.SIGCONT, False)):
+        os.killpg(process.pid, number)
+        deadline = time.monotonic() + 30
+        while any((state_of(each) == 'T') != stopped for each in both):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert place.read_text() == 'told 1 times'

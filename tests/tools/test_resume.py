@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from mmsegmentation import sealed
+from mmsegmentation.engine.stop_hook import StopHook
 from mmsegmentation.models import FastEncoderDecoder
 from mmsegmentation.resume import find_start
 from tests.tools.endings import difference, ending
@@ -88,6 +89,18 @@ def test_signal__saves_and_says_how_to_go_on(
     assert (tmp_path / 'w/last_checkpoint').read_text().endswith(f'iter_{step}.pth')
     assert run(train.main, *arguments, '--resume')[0] == 0
     assert difference(ending(trained[1]), ending(tmp_path / 'w')) is None
+
+
+def test_signal__told_twice_in_a_moment_is_one_and_later_ends_it_at_once(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, 'monotonic', lambda: now[0])
+    stop = StopHook()
+    for now[0] in (100.0, 100.5):
+        stop._note(signal.SIGTERM, None)
+    assert stop.signal == signal.SIGTERM
+    now[0] = 101.5
+    with pytest.raises(KeyboardInterrupt):
+        stop._note(signal.SIGINT, None)
 
 
 def test_kill__before_the_first_checkpoint_starts_anew(

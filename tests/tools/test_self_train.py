@@ -59,6 +59,8 @@ if name in ('test.py', 'join.py'):
 if name == 'pseudo_label.py':
     read = (Path(argv[0]) / 'predictions.json').read_bytes()
     made = {'predictions': {'sha256': hashlib.sha256(read).hexdigest()}}
+    rich = os.environ.get('FAKE_BARE', 'none') not in argv
+    made['kept_pixels'] = [9, 1] if rich else [9, 0]
     write(value('--data-root') / value('--part') / 'pseudo.json', made)
 if name == 'split.py':
     from mmsegmentation.folds import write_folds
@@ -212,6 +214,24 @@ def test_folds__that_are_there_are_used_and_must_be_as_many(train, tmp_path):
     assert 'holds 2 folds, not 3; pass --folds 2' in err
 
 
+@pytest.mark.parametrize('folds', [(), ('--folds', 2)])
+def test_labels__of_background_alone_are_not_trained_on(
+    train, monkeypatch, tmp_path, folds
+):
+    bare = 'pseudo_fold1_round2' if folds else 'pseudo_round2'
+    monkeypatch.setenv('FAKE_BARE', bare)
+    code, out, err, lines = train('--rounds', 3, *folds)
+    assert (code, err) == (0, '')
+    assert lines[-1].startswith('pseudo_label.py w/round2')
+    assert not any('w/round2/train' in line for line in lines)
+    told = f'warning: round 2 is not trained: {bare} holds background alone; begin'
+    assert out.splitlines()[-2].startswith(told)
+    assert 'use round 1:\n' in out
+    result = read_json(tmp_path / 'w/self_train.json')['result']
+    assert [row['round'] for row in result['rounds']] == [0, 1]
+    assert train('--rounds', 3, *folds)[3] == []
+
+
 def test_options__reach_the_commands_that_know_them(train):
     options = ('--precision', 0.75, '--min-region', 9, '--min-kept', 0.2, '--soft')
     more = ('--amp', '--tta', '--part', 'pseudo_mine', '--cfg-options', 'k=1', 'l=2')
@@ -292,6 +312,23 @@ def test_arguments__that_changed_are_refused_and_more_rounds_are_not(train, misu
     lines = train('--precision', 0.8, '--overwrite')[3]
     assert len(lines) == len(ONE_ROUND)
     assert lines[3].endswith('--overwrite')
+
+
+def test_arguments__are_free_until_something_is_done(train, monkeypatch, tmp_path):
+    """A misspelt option that the first training refuses is no reason to begin anew."""
+    monkeypatch.setenv('FAKE_STOP', '1')
+    train('--cfg-options', 'end=30')
+    (tmp_path / 'w/round0/train/last_checkpoint').unlink()
+    monkeypatch.setenv('FAKE_STOP', '2')
+    lines = train('--cfg-options', 'end=40')[3]
+    assert len(lines) == 1
+    assert lines[0].endswith('--overwrite --cfg-options end=40')
+    # Now there is a checkpoint, of these options.
+    code, _, err, lines = train('--cfg-options', 'end=50')
+    assert (code, lines) == (2, [])
+    assert 'was begun with --cfg-options end=40, not end=50' in err
+    monkeypatch.delenv('FAKE_STOP')
+    assert train('--cfg-options', 'end=40')[0] == 0
 
 
 @pytest.mark.parametrize('options', [(), ('--folds', 2), ('--rounds', 2)])

@@ -63,7 +63,10 @@ def test_step__that_leaves_no_result_is_not_done(folder):
     steps = begin(folder)
     with pytest.raises(InputError, match=r'first: left no .*out; see its output above'):
         steps.take('first', folder / 'out', lambda again: None)
-    assert begin(folder).content['steps']['first'] == {'done': False}
+    assert begin(folder).content['steps']['first'] == {
+        'done': False,
+        'result': 'out',
+    }
 
 
 def test_step__whose_result_is_gone_is_taken_again(folder):
@@ -108,7 +111,7 @@ def test_overwrite__begins_anew_and_replaces_all(folder):
 
 
 def test_arguments__that_changed_are_refused_with_the_way_out(folder):
-    begin(folder)
+    begin(folder).take('first', folder / 'out', writer(folder / 'out', []))
     message = (
         r'was begun with --precision 0\.9, not 0\.8 and without --folds; repeat '
         'its arguments to go on, name another --work-dir, or pass --overwrite'
@@ -118,6 +121,18 @@ def test_arguments__that_changed_are_refused_with_the_way_out(folder):
     with pytest.raises(InputError, match='was begun without --min-kept; repeat'):
         begin(folder, {**ARGUMENTS, 'min_kept': 1})
     begin(folder)
+
+
+def test_arguments__are_free_while_there_is_nothing_to_go_on_with(folder):
+    begin(folder)
+    with pytest.raises(InputError, match='left no'):
+        begin(folder, {'precision': 0.8}).take('first', folder / 'out', lambda _: None)
+    steps = begin(folder, {'precision': 0.7})
+    assert steps.content['arguments'] == {'precision': 0.7}
+    assert begin(folder, {'precision': 0.7}).content == steps.content
+    (folder / 'out').write_text('a part of it')
+    with pytest.raises(InputError, match=r'was begun with --precision 0\.7, not 0\.6'):
+        begin(folder, {'precision': 0.6})
 
 
 @pytest.mark.parametrize('text', ['[]', '{}', '{"steps": 3}', '{', ODD])

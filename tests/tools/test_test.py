@@ -60,6 +60,8 @@ def test_valid__scores_are_a_plain_count_over_the_masks(predict, shared_data):
     for truth, mask in zip(truths, masks, strict=True):
         np.add.at(counts, (truth, mask), 1)
     assert scores['confusion'] == counts.tolist()
+    origin = open_predictions(out).origin
+    assert scores['checkpoint_sha256'] == origin['checkpoint_sha256']
     assert f'mIoU {scores["mIoU"]:.4f}' in printed
     assert 'Paper pack ' in printed
 

@@ -54,9 +54,9 @@ def submission(tmp_path):
     return path
 
 
-def listing(tmp_path, *names):
+def listing(tmp_path, *names, **size):
     path = tmp_path / 'test.json'
-    images = [{'id': 40 + i, 'file_name': name} for i, name in enumerate(names)]
+    images = [{'id': 40 + i, 'file_name': name, **size} for i, name in enumerate(names)]
     path.write_text(json.dumps({'images': images}))
     return path
 
@@ -83,6 +83,29 @@ def test_export__takes_masks_in_their_own_size(run, tmp_path):
     out = tmp_path / 'r.json'
     assert run(main, 'export', tmp_path / 'masks', '--out', out)[0] == 0
     np.testing.assert_array_equal(painted(read_json(out), (5, 9)), label_map)
+
+
+def test_export__has_the_size_that_the_json_says(run, submission, tmp_path):
+    """Other run lengths would score nothing: the nearest pixel is written."""
+    names = listing(tmp_path, 'a/1.jpg', 'b/1.jpg', height=4, width=6)
+    out = tmp_path / 'r.json'
+    more = ('--out', out, '--test-json', names)
+    assert run(main, 'export', submission, *more, '--size', 2, 2)[0] == 0
+    rows = [row for row in read_json(out) if row['image_id'] == 40]
+    wanted = np.repeat(np.repeat([[0, 1], [2, 2]], 3, 1), 2, 0)
+    np.testing.assert_array_equal(painted(rows, (4, 6)), wanted)
+
+
+def test_export__size_is_for_a_csv_and_a_mask_of_neither_size_is_named(
+    misuse, tmp_path
+):
+    for name in ('a/1.png', 'b/1.png'):
+        write_mask(tmp_path / 'masks' / name, np.zeros((5, 9), np.uint8))
+    export = ('export', tmp_path / 'masks', '--out', tmp_path / 'r.json')
+    misuse(main, '--size: is of a CSV, and .*masks is a', *export, '--size', 5, 9)
+    names = listing(tmp_path, 'a/1.jpg', 'b/1.jpg', height=10, width=18)
+    message = r"'a/1\.jpg': its mask has size \(5, 9\), its photograph \(10, 18\)"
+    misuse(main, message, *export, '--test-json', names)
 
 
 def test_export__misuse_is_one_line_and_leaves_nothing(misuse, submission, tmp_path):

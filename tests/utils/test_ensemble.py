@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mmsegmentation.files import read_mask, write_mask
+from mmsegmentation.files import read_mask, sha256_of, write_mask
 from mmsegmentation.predictions import open_predictions, write_probs
 from utils.ensemble import main
 
@@ -83,6 +83,53 @@ def test_metrics__are_the_members_own_by_default(
     metrics('two/metrics', 0.5, 0.6, 0.5)
     assert run(main, one, two, '--out', tmp_path / 'out')[0] == 0
     assert label_maps(tmp_path / 'out') == {'a.jpg': [[1]]}
+
+
+@pytest.mark.parametrize('kind', ['told', 'beside', 'trained'])
+def test_metrics__of_another_member_are_refused(
+    run, misuse, make_predictions, tmp_path, kind
+):
+    """Whose they are is in the file, in the one beside it, or in the checkpoint."""
+    folders, files = [], []
+    for name in ('one', 'two'):
+        weights = tmp_path / f'run_{name}/best.pth'
+        weights.parent.mkdir()
+        weights.write_text(name)
+        sha256 = sha256_of(weights)
+        folder = make_predictions(
+            name, {'a.png': [[1]]}, **NAMED, checkpoint_sha256=sha256
+        )
+        place = {'told': 'scores', 'beside': folder, 'trained': weights.parent}[kind]
+        path = tmp_path / place / f'{name}.json'
+        path.parent.mkdir(exist_ok=True)
+        own = {'told': 'checkpoint_sha256', 'trained': 'checkpoint'}.get(kind)
+        told = {own: sha256 if kind == 'told' else 'best.pth'} if own else {}
+        scores = {'classes': list(CLASSES), 'Acc': [0.5] * len(CLASSES)}
+        path.write_text(json.dumps(scores | told))
+        folders.append(folder)
+        files.append(path)
+    argv = (*folders, '--out', tmp_path / 'out', '--metrics')
+    message = (
+        rf'two\.json: holds the scores of {folders[1]}, and stands for .*one; name'
+    )
+    misuse(main, message, *argv, *reversed(files))
+    code, out, _ = run(main, *argv, *files)
+    assert code == 0
+    assert 'note: ' not in out
+
+
+def test_metrics__of_no_members_checkpoint_are_said(run, make_predictions, tmp_path):
+    one = make_predictions('one', {'a.png': [[1]]}, **NAMED, checkpoint_sha256='1')
+    two = make_predictions('two', {'a.png': [[1]]}, **NAMED, checkpoint_sha256='2')
+    files = []
+    for number in (1, 3):
+        path = tmp_path / f'{number}.json'
+        scores = {'classes': list(CLASSES), 'Acc': [0.5] * len(CLASSES)}
+        path.write_text(json.dumps({'checkpoint_sha256': str(number), **scores}))
+        files.append(path)
+    out = run(main, one, two, '--out', tmp_path / 'out', '--metrics', *files)[1]
+    told = f'note: {files[1]} is of another checkpoint than {two}'
+    assert [line for line in out.splitlines() if 'note: ' in line] == [told]
 
 
 def test_ties__go_by_what_is_named(run, three, metrics, misuse, tmp_path):
@@ -192,6 +239,8 @@ def test_table__tells_agreement_and_shift(run, three, tmp_path):
     assert [str(three[0]), '100.00%', '0'] in cells
     assert [str(three[1]), '66.67%', '1'] in cells
     assert [str(three[2]), '33.33%', '2'] in cells
+    assert ['class', 'share,', '%', 'shift,', 'points'] in cells
+    assert 'shift: against the mean share of the members' in text
     # Of nine votes, three are for Background, five for Paper, one for Metal.
     assert ['Background', '33.33', '+0.00'] in cells
     assert ['Paper', '33.33', '-22.22'] in cells

@@ -69,7 +69,7 @@ def test_worse__does_not_pass(gate):
 def test_same__is_no_gain(gate):
     code, _, record = gate(spoilt(0.2), spoilt(0.2))
     assert code == 1
-    assert (record['verdict'], record['gain']) == ('worse', 0)
+    assert (record['verdict'], record['gain']) == ('unclear', 0)
     assert record['interval'] == [0, 0]
 
 
@@ -145,9 +145,11 @@ def test_jobs__any_number_gives_the_same_record(gate):
         (0.1, (0.01, 0.2), 'better'),
         (0.1, (0.0, 0.2), 'unclear'),
         (0.1, (-0.1, 0.2), 'unclear'),
-        (-0.1, (-0.2, 0.1), 'worse'),
+        (-0.0171, (-0.0357, 0.0009), 'unclear'),
+        (0.0171, (-0.0009, 0.0357), 'unclear'),
         (-0.1, (-0.2, -0.01), 'worse'),
-        (0.0, (-0.2, 0.2), 'worse'),
+        (-0.1, (-0.2, 0.0), 'unclear'),
+        (0.0, (-0.2, 0.2), 'unclear'),
     ],
 )
 def test_verdict_of__each_case(gain, interval, verdict):

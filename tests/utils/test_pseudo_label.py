@@ -54,6 +54,14 @@ def test_image__without_a_trusted_pixel_is_dropped_and_counted(run, pred, root):
     assert (summary['images'], summary['dropped']) == (['b_1/1.jpg'], ['b_2/1.jpg'])
 
 
+def test_labels__of_background_alone_are_warned_of(run, make_predictions, root):
+    told = 'warning: of the kept pixels, 0 of 4 are another class than Background: '
+    pred = make_predictions('bare', {'b_1/1.jpg': [[0, 0], [0, 0]]}, 255)
+    assert told in run(main, pred, '--data-root', root)[1]
+    pred = make_predictions('rich', {'b_1/1.jpg': [[0, 0], [0, 1]]}, 255)
+    assert told not in run(main, pred, '--data-root', root, '--overwrite')[1]
+
+
 def test_images__that_are_all_kept_are_all_that_is_told(run, pred, root):
     out = run(main, pred, '--data-root', root, '--threshold', 0)[1]
     assert out.splitlines()[-1] == f'2 images written to {root / "pseudo"}'
@@ -204,7 +212,7 @@ def test_skip_labelled__with_nothing_left_is_one_line(misuse, pred, root):
 def test_refused__images_of_a_part_that_folds_were_made_of(misuse, pred, root):
     """Test images that someone labelled: each is left out by some fold."""
     write_folds_of(root, {'test': {'b_1/1.jpg': 0, 'b_2/1.jpg': 1}})
-    message = 'is in .*test, which has labels of its own'
+    message = 'is in .*test, which has labels of its own; check --data-root'
     misuse(main, message, pred, '--data-root', root)
 
 

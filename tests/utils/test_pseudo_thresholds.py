@@ -1,5 +1,6 @@
 """Thresholds: the lowest that is precise enough, beside a search by brute force."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -168,6 +169,43 @@ def test_command__says_if_another_model_was_fitted_on(run, make_predictions, roo
         pred = make_predictions('p', MAPS, 255, CLASSES, checkpoint_sha256=sha256)
         argv = (pred, '--data-root', root, '--fit', oof, '--overwrite')
         assert ('note: no checkpoint' in run(main, *argv)[1]) == noted
+
+
+ONE, TWO = {'config': 'my/one.py'}, {'config': 'my/two.py'}
+VOTE = {'method': 'soft', 'members': [ONE, TWO]}
+
+
+@pytest.mark.parametrize(
+    ('fitted', 'labelled', 'told'),
+    [
+        (ONE, {'config': 'elsewhere/one.py'}, None),
+        (ONE, TWO, 'pred is by two.py, and the thresholds are of one.py: '),
+        (ONE, VOTE, 'pred is by soft vote of one.py and two.py, and the thresholds'),
+        (VOTE, {**VOTE, 'method': 'hard'}, 'by hard vote .* are of soft vote'),
+        (VOTE, {**VOTE, 'members': [TWO, ONE]}, None),
+        (ONE, {**ONE, 'tta': True}, 'by one.py --tta, and the thresholds are of one'),
+        ({'method': 'out of fold', 'members': [ONE, ONE]}, ONE, None),
+        ({'method': 'out of fold', 'members': [VOTE, VOTE]}, VOTE, None),
+        ({}, ONE, None),
+        (
+            ONE,
+            {'method': 'soft', 'members': [{}, {}]},
+            'by soft vote of \\?, and the th',
+        ),
+        (VOTE, {'method': 'soft', 'members': [{}, {}]}, None),
+    ],
+)
+def test_command__warns_where_another_kind_of_model_was_fitted_on(
+    run, make_predictions, root, fitted, labelled, told
+):
+    names = {f'valid/{name}': rows for name, rows in MAPS.items()}
+    oof = make_predictions('oof', names, 255, CLASSES, **fitted)
+    pred = make_predictions('pred', MAPS, 255, CLASSES, **labelled)
+    out = run(main, pred, '--data-root', root, '--fit', oof)[1]
+    found = [line for line in out.splitlines() if 'thresholds are of' in line]
+    assert len(found) == (told is not None)
+    if told:
+        assert re.search(told, found[0])
 
 
 def test_fold__is_not_fitted_on_what_it_leaves_out(run, make_predictions, root):

@@ -13,7 +13,7 @@ from mmsegmentation.predictions import write_probs
 from utils.listing import read_listing
 from utils.submission import main
 from utils.submission_csv import find_problems, write_rows
-from utils.submission_pictures import blend
+from utils.submission_pictures import LINE, blend
 
 SHARED = Path(__file__).resolve().parents[2] / '../shared/data'
 SMALL = ('--size', 2, 2)
@@ -101,6 +101,16 @@ def test_write__logits_need_probabilities_that_fit(misuse, pred, tmp_path):
     assert not (tmp_path / 's.csv').exists()
 
 
+def test_write__logits_are_for_single_models(misuse, make_predictions, tmp_path):
+    members = [{'folder': 'one'}, {'folder': 'two'}]
+    vote = make_predictions('vote', {'a.jpg': ROWS}, method='soft', members=members)
+    write = ('write', vote, '--out', tmp_path / 's.csv', '--resize', 'logits')
+    misuse(main, r'is for a single model, and .*vote is a vote, which', *write)
+    joined = {'method': 'out of fold', 'members': members}
+    folds = make_predictions('folds', {'a.jpg': ROWS}, **joined)
+    misuse(main, 'holds no probs/; predict', 'write', folds, *write[2:])
+
+
 def test_write__joins_by_name_and_not_by_position(run, pred, test_json, tmp_path):
     listing = test_json('b_2/0002.jpg', 'b_1/0002.jpg')
     out = tmp_path / 's.csv'
@@ -183,6 +193,15 @@ def test_help__shows_the_size_as_it_is_given(capsys):
     assert '--out CSV file to write' in text
 
 
+def test_write__data_root_is_no_folder_of_masks(misuse, make_part, tmp_path):
+    for part in ('pseudo', 'train'):
+        root = make_part(part, {'b_1/1.png': [[0, 1]]})
+    for folder in (root, root / 'train'):
+        message = f'{folder}: is a data root, .* such as {root / "train/mask"}'
+        misuse(main, message, 'write', folder, '--out', tmp_path / 's.csv')
+    assert not (tmp_path / 's.csv').exists()
+
+
 def test_write__misuse_is_one_line(misuse, pred, tmp_path):
     out = ('--out', tmp_path / 's.csv')
     misuse(main, 'holds no PNG mask', 'write', tmp_path / 'none', *out)
@@ -225,19 +244,50 @@ def test_check__lists_all_problems_and_leaves_with_2(run, pred, test_json, tmp_p
     assert err == f'error: {out}: 3 problems; write it again\n'
 
 
-def test_check__of_another_json_is_a_short_list(run, pred, test_json, tmp_path):
+def test_check__long_list_is_cut(run, pred, test_json, tmp_path):
+    listing = test_json('b_1/0002.jpg', *(f'{i}.jpg' for i in range(100)))
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out)
+    code, text, err = run(main, 'check', out, '--test-json', listing)
+    assert (code, err) == (2, f'error: {out}: 101 problems; write it again\n')
+    assert len(text.splitlines()) == 41
+    assert text.endswith('... and 61 more\n')
+
+
+def test_check__of_another_json_says_that_no_image_matches(
+    run, pred, test_json, tmp_path
+):
     listing = test_json(*(f'{i}.jpg' for i in range(100)))
     out = tmp_path / 's.csv'
     run(main, 'write', pred, '--out', out)
     code, text, err = run(main, 'check', out, '--test-json', listing)
-    assert (code, err) == (2, f'error: {out}: 102 problems; write it again\n')
-    assert len(text.splitlines()) == 41
-    assert text.endswith('... and 62 more\n')
+    told = f'none of its images is in {listing}; check --test-json: it may be of other'
+    assert (code, text) == (2, '')
+    assert err.startswith(f'error: {out}: {told}')
+    # Where no row can be read, what is wrong with them is told.
+    out.write_text('image_id,PredictionString\n\n')
+    text = run(main, 'check', out, '--test-json', listing)[1]
+    assert text.startswith("line 2: is empty\nimage '0.jpg' is missing\n")
+
+
+def test_check__names_what_hides_in_the_header(run, pred, test_json, tmp_path):
+    listing = test_json('b_1/0002.jpg', 'b_2/0002.jpg')
+    out = tmp_path / 's.csv'
+    run(main, 'write', pred, '--out', out)
+    out.write_bytes(b'\xef\xbb\xbf' + out.read_bytes())
+    text = run(main, 'check', out, '--test-json', listing)[1]
+    told = 'line 1: begins with a byte order mark: save it as UTF-8 without one\n'
+    assert text == told
+    out.write_text('')
+    text = run(main, 'check', out, '--test-json', listing)[1]
+    header = "'image_id,PredictionString'"
+    assert text.splitlines()[0] == f'line 1: is empty: the header is missing, {header}'
 
 
 def test_check__misuse_is_one_line(misuse, test_json, tmp_path):
     listing = test_json('a.jpg')
     misuse(main, 'cannot be read', 'check', tmp_path, '--test-json', listing)
+    misuse(main, 'is a folder; give', 'check', listing, '--test-json', tmp_path)
     none = tmp_path / 'none'
     misuse(main, 'cannot be read', 'check', none, '--test-json', listing)
     misuse(main, 'no such file', 'check', none, '--test-json', none)
@@ -295,6 +345,22 @@ def test_show__draws_the_palette(run, pred, tmp_path):
     picture = np.asarray(Image.open(folder / 'b_1/0002.png'))
     wanted = [[PALETTE[0], PALETTE[1]], [PALETTE[2], PALETTE[10]]]
     np.testing.assert_array_equal(picture, wanted)
+
+
+def test_show__has_a_key_to_its_colours(run, pred, tmp_path):
+    run(main, 'write', pred, '--out', tmp_path / 's.csv', *SMALL)
+    folder = tmp_path / 'pictures'
+    text = run(main, 'show', tmp_path / 's.csv', '--out', folder, *SMALL)[1]
+    assert 'their colours: legend.png' in text
+    legend = np.asarray(Image.open(folder / 'legend.png'))
+    assert len(legend) == 11 * LINE
+    for class_id, colour in enumerate(PALETTE):
+        row = legend[class_id * LINE + LINE // 2]
+        assert tuple(row[2]) == colour
+    # Each name is there in black on white, and none is cut off.
+    names = legend[:, 2 * LINE :].reshape(11, LINE, -1, 3)
+    assert (names.min((1, 2, 3)) < 64).all()
+    assert (names[:, :, -4:] == 255).all()
 
 
 def test_show__blends_with_the_photograph(run, pred, make_part, tmp_path):

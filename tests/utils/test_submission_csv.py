@@ -65,6 +65,23 @@ def test_write_rows__equals_pandas(tmp_path):
         np.testing.assert_array_equal(back[name], rows[name])
 
 
+def test_write_rows__name_that_says_packed_is_packed(tmp_path):
+    def rows():
+        return [('a.jpg', np.zeros((2, 2), np.uint8))]
+
+    made = []
+    for name in ('one.csv.gz', 'two.csv.GZ', 'three.csv'):
+        assert write_rows(tmp_path / name, rows()) == 1
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    assert made[0][4:8] == bytes(4)  # the time
+    assert gzip.decompress(made[0]) == made[2]
+    assert [i for i, _ in read_rows(tmp_path / 'one.csv.gz', (2, 2))] == ['a.jpg']
+    message = r'is not written as \.zip; name it \.csv or \.csv\.gz'
+    with pytest.raises(InputError, match=message):
+        write_rows(tmp_path / 'four.csv.zip', rows())
+
+
 def test_write_rows__failure_leaves_nothing(tmp_path):
     row = np.zeros(SIZE, np.uint8)
     path = tmp_path / 'submission.csv'
@@ -138,7 +155,7 @@ def test_find_problems__broken_row_is_named_by_its_line(tmp_path, line, message)
 def test_find_problems__empty_file(tmp_path):
     found = problems_of(tmp_path, b'')
     assert found == [
-        "line 1: the header is b'', not 'image_id,PredictionString'",
+        "line 1: is empty: the header is missing, 'image_id,PredictionString'",
         "image 'a/1.jpg' is missing",
         "image 'b/1.jpg' is missing",
     ]
@@ -218,8 +235,10 @@ def test_packed__is_read_and_checked_as_it_is(tmp_path, form):
 
 @pytest.mark.parametrize('form', UNUSUAL)
 def test_unusual__is_read_but_named_by_check(tmp_path, form):
-    (problem,) = problems_of(tmp_path, UNUSUAL[form])
-    assert problem.startswith('line 1: the header is ')
+    found = [problem[:22] for problem in problems_of(tmp_path, UNUSUAL[form])]
+    mark, header = 'line 1: begins with a ', 'line 1: the header is '
+    told = {'byte order mark': [mark], 'all at once': [mark, header]}
+    assert found == told.get(form, [header])
     rows = dict(read_rows(tmp_path / 'submission.csv', SIZE))
     assert {i: m.ravel().tolist() for i, m in rows.items()} == ROWS
 

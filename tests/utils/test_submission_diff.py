@@ -12,6 +12,7 @@ from mmsegmentation.classes import PALETTE
 from mmsegmentation.files import read_json
 from utils.submission import main
 from utils.submission_csv import write_rows
+from utils.submission_pictures import LINE, set_beside
 
 SMALL = ('--size', 2, 2)
 FIRST = {'a/1.jpg': [0, 1, 2, 10], 'b/1.jpg': [0, 0, 0, 0], 'c/1.jpg': [6, 6, 0, 0]}
@@ -70,7 +71,7 @@ def test_diff__lists_images_worst_first_and_draws_those_that_differ(found):
         ['b/1.jpg', '0', '0.0'],
     ]
     drawn = sorted(p.relative_to(out).as_posix() for p in out.rglob('*.png'))
-    assert drawn == ['pictures/a/1.png', 'pictures/c/1.png']
+    assert drawn == ['legend.png', 'pictures/a/1.png', 'pictures/c/1.png']
     assert text.splitlines()[:-1] == [
         '2 of 3 images differ, 33.33% of the pixels',
         'class in the first -> in the second, in pixels:',
@@ -84,13 +85,25 @@ def test_diff__lists_images_worst_first_and_draws_those_that_differ(found):
 
 
 def test_diff__picture_shows_both_and_where_they_differ(found):
-    picture = np.asarray(Image.open(found[0] / 'pictures/a/1.png'))
+    picture = np.asarray(Image.open(found[0] / 'pictures/a/1.png'))[LINE:]
     assert picture.shape == (2, 3 * 2 + 2 * 8, 3)
     one, two, other = picture[:, :2], picture[:, 10:12], picture[:, 20:]
     assert tuple(one[1, 1]) == PALETTE[10]
     assert tuple(two[1, 1]) == PALETTE[9]
     assert other[1, 1].tolist() == [max(value, 96) for value in PALETTE[9]]
     assert other[0, 1].tolist() == [value >> 2 for value in PALETTE[1]]
+
+
+def test_picture__names_each_part_above_it():
+    pair = [np.zeros((9, 200), np.uint8)] * 2
+    colours = np.zeros((1, 3), np.uint8)
+    made = [set_beside(pair, names, colours) for names in ('AB', 'CB', 'AC')]
+    heads = np.stack([picture[:LINE] for picture in made])
+    parts = heads[:, :, :200], heads[:, :, 208:408], heads[:, :, 416:]
+    for part, other in zip(parts, (1, 2, 2), strict=True):
+        assert part[0].min() < 64
+        same = [np.array_equal(part[0], part[i]) for i in (1, 2)]
+        assert same == [i != other for i in (1, 2)]
 
 
 def test_diff__says_what_was_compared(found, files):
@@ -114,7 +127,7 @@ def test_diff__of_equal_files_in_other_forms(run, files, tmp_path):
 def test_diff__draws_as_many_as_asked_for(run, files, tmp_path):
     out = tmp_path / 'diff'
     run(main, 'diff', *files, '--out', out, *SMALL, '--pictures', 1)
-    assert [p.parent.name for p in out.rglob('*.png')] == ['c']
+    assert [p.parent.name for p in out.glob('pictures/**/*.png')] == ['c']
     run(main, 'diff', *files, '--out', out, *SMALL, '--pictures', 0, '--overwrite')
     assert not list(out.rglob('*.png'))
 

@@ -10,7 +10,7 @@ from mmsegmentation.files import sha256_of
 from mmsegmentation.folds import open_folds
 from mmsegmentation.parts import find_masks, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
-from utils.lineage import check_family_unseen, checkpoints_of
+from utils.lineage import check_family_unseen, checkpoints_of, makers_of
 from utils.parallel import Workers
 from utils.pseudo.thresholds import Fit, count_right, fit_thresholds
 
@@ -24,14 +24,14 @@ class Fitted:
         source: The predictions.
         image_ids: Those of its images that were used.
         asked: The precision that was asked for, in [0, 1].
-        related: Whether a checkpoint that is labelled with made these predictions too.
+        note: What is to be said where another model is labelled with.
     """
 
     fit: Fit
     source: Predictions
     image_ids: Sequence[str]
     asked: float
-    related: bool
+    note: str | None
 
     def describe(self) -> dict[str, Any]:
         """Return what ``pseudo.json`` says about it; null for what is not known."""
@@ -55,12 +55,12 @@ class Source:
     Attributes:
         predictions: Of images that their model was not trained on.
         masks: The true mask of each image that is fitted on.
-        related: Whether a checkpoint that is labelled with made these predictions too.
+        note: What is to be said where another model is labelled with.
     """
 
     predictions: Predictions
     masks: Mapping[str, Path]
-    related: bool
+    note: str | None
 
     def fit(self, precision: float, workers: Workers) -> Fitted:
         """Fit the threshold of each class.
@@ -74,7 +74,7 @@ class Source:
         image_ids = [*self.masks]
         counts = count_right(self.predictions, image_ids, self.masks, workers)
         fit = fit_thresholds(counts, precision)
-        return Fitted(fit, self.predictions, image_ids, precision, self.related)
+        return Fitted(fit, self.predictions, image_ids, precision, self.note)
 
 
 def open_source(folder: Path, predictions: Predictions, root: Path) -> Source:
@@ -101,10 +101,33 @@ def open_source(folder: Path, predictions: Predictions, root: Path) -> Source:
     check_family_unseen(folder, source.origin)
     image_ids = _not_left_out(source, predictions, root)
     masks = find_masks(root, image_ids, named_parts(source.origin))
-    related = not {*checkpoints_of(source.origin)}.isdisjoint(
-        checkpoints_of(predictions.origin)
-    )
-    return Source(source, masks, related)
+    return Source(source, masks, _note(source, predictions))
+
+
+def _note(source: Predictions, predictions: Predictions) -> str | None:
+    """Return what is to be said where thresholds of one model serve another."""
+    fitted, labelled = (makers_of(each.origin) for each in (source, predictions))
+    same = fitted == labelled
+    if '?' in ' '.join(fitted + labelled):
+        same = _votes(fitted) == _votes(labelled)
+    if not same:
+        return (
+            f'warning: {predictions.folder} is by {", ".join(labelled)}, and the '
+            f'thresholds are of {", ".join(fitted)}: at the same confidence, the one '
+            'may be wrong more often than the other'
+        )
+    own = {*checkpoints_of(source.origin)}
+    if own.isdisjoint(checkpoints_of(predictions.origin)):
+        return (
+            'note: no checkpoint that is labelled with made the predictions that were '
+            'fitted on'
+        )
+    return None
+
+
+def _votes(makers: Sequence[str]) -> set[str]:
+    """Return how makers vote, nothing for a model: known where they are not."""
+    return {name.rpartition(' vote of ')[0] for name in makers}
 
 
 def _not_left_out(

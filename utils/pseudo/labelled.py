@@ -57,7 +57,8 @@ class Labelled:
                 raise InputError(
                     repr(image_id),
                     f'is in {part}, which has labels of its own',
-                    'predict the test part, or pass --skip-labelled',
+                    'check --data-root and that the test part was predicted, or pass '
+                    '--skip-labelled',
                 )
 
     def same_as(self, photos: Sequence[Photo], workers: Workers) -> list[Path | None]:

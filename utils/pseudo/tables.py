@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from utils.pseudo.fitting import Fitted
 
 
+# Share of kept pixels that are no background, below which this is said.
+FEW = 0.001
+
+
 def fit_table(fitted: 'Fitted', classes: Sequence[str]) -> str:
     """Return the fitted thresholds, one line per class, and what is not kept."""
     fit = fitted.fit
@@ -28,11 +32,8 @@ def fit_table(fitted: 'Fitted', classes: Sequence[str]) -> str:
         lines.append(
             f'not kept, for the precision is never reached: {", ".join(never)}'
         )
-    if not fitted.related:
-        lines.append(
-            'note: no checkpoint that is labelled with made the predictions that were '
-            'fitted on'
-        )
+    if fitted.note:
+        lines.append(fitted.note)
     return '\n'.join(lines)
 
 
@@ -49,7 +50,14 @@ def kept_table(summary: dict[str, Any]) -> str:
 
 
 def left_out(summary: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each reason why images were left out."""
+    """Yield a line for each reason why labels or images are lacking."""
+    kept = summary['kept_pixels']
+    if sum(kept[1:]) < FEW * sum(kept):
+        yield (
+            f'warning: of the kept pixels, {sum(kept[1:]):,} of {sum(kept):,} are '
+            f'another class than {summary["classes"][0]}: a model that learns from '
+            'this part may forget all others'
+        )
     if count := len(summary['dropped']):
         least = summary['min_kept']
         why = (

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_json
+from mmsegmentation.files import read_json, sha256_of
+from mmsegmentation.predictions import MARKER
+from utils.lineage import checkpoints_of
 from utils.votes.members import Voters
 
 # Where metrics.json has it, and what it is called in a sentence.
@@ -40,6 +42,51 @@ def find_metrics(voters: Voters, files: Sequence[Path] | None) -> list[Path] | N
             '--metrics', f'{len(files)} for {len(members)} folders', 'give one for each'
         )
     return list(files)
+
+
+def check_owners(voters: Voters, files: Sequence[Path]) -> list[str]:
+    """Compare whose scores are named for each member, where that is known.
+
+    Args:
+        files: The ``metrics.json`` of each member, in order.
+
+    Returns:
+        What is to be said of scores that are of no member's checkpoint.
+
+    Raises:
+        InputError: They are those of another member.
+    """
+    own = [{*checkpoints_of(origin)} for origin in voters.origins]
+    notes = []
+    for number, (path, wanted) in enumerate(zip(files, own, strict=False)):
+        found = _checkpoints_behind(path) if wanted else set()
+        if not found or found == wanted:
+            continue
+        folder = voters.members[number].folder
+        if found in own:
+            owner = voters.members[own.index(found)].folder
+            what = f'holds the scores of {owner}, and stands for {folder}'
+            raise InputError(path, what, 'name --metrics in the order of the folders')
+        notes.append(f'note: {path} is of another checkpoint than {folder}')
+    return notes
+
+
+def _checkpoints_behind(path: Path) -> set[str]:
+    """Return the SHA-256 of the checkpoints that were scored; empty where unknown."""
+    try:
+        content = read_json(path)
+        beside = path.parent / MARKER
+        origin = read_json(beside) if beside.is_file() else {}
+    except InputError:
+        return set()  # to be told when it is read for its scores
+    told = content if isinstance(content, dict) else {}
+    if isinstance(sha256 := told.get('checkpoint_sha256'), str):
+        return {sha256}
+    if isinstance(origin, dict) and (found := checkpoints_of(origin)):
+        return {*found}
+    # What tools/train.py leaves names the file that it is of.
+    best = path.parent / Path(str(told.get('checkpoint') or '')).name
+    return {sha256_of(best)} if best.is_file() else set()
 
 
 def read_measured(

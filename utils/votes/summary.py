@@ -54,7 +54,7 @@ def vote_table(count: Count, names: Sequence[str], classes: Sequence[str]) -> st
     lines = [f'{"member":<{width}}{"agreement":>11}{"pixels changed":>16}']
     for name, changed in zip(names, count.changed.tolist(), strict=True):
         lines.append(f'{name:<{width}}{1 - changed / total:>11.2%}{changed:>16,}')
-    lines.append(f'{"class":<{width}}{"share":>11}{"shift":>16}')
+    lines.append(f'{"class":<{width}}{"share, %":>11}{"shift, points":>16}')
     shares = 100 * count.pixels / total
     shifts = shares - 100 * count.votes / (total * len(names))
     for name, share, shift in zip(classes, shares, shifts, strict=True):
@@ -62,6 +62,7 @@ def vote_table(count: Count, names: Sequence[str], classes: Sequence[str]) -> st
     lines.append(
         f'{count.tied:,} of {total:,} pixels were tied ({count.tied / total:.2%})'
     )
+    lines.append('share: of all pixels; shift: against the mean share of the members')
     return '\n'.join(lines)
 
 
