@@ -1,10 +1,9 @@
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numba
+
+from mmsegmentation.command import signals_later
 
 
 def compiled(function: Callable) -> Callable:
@@ -22,25 +21,9 @@ def compiled(function: Callable) -> Callable:
     compile_one = made.compile
 
     def compile_whole(signature: Any) -> Any:
-        with interrupts_later():
+        # Within LLVM an interruption would end the process with a broken memory.
+        with signals_later():
             return compile_one(signature)
 
     made.compile = compile_whole
     return made
-
-
-@contextmanager
-def interrupts_later() -> Iterator[None]:
-    """Let Ctrl-C wait: within LLVM it would end the process with a broken memory."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        # None is a handler that Python did not set.
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-    if came:
-        signal.raise_signal(signal.SIGINT)

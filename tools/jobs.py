@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 
-from mmsegmentation.command import InputError, usable_cpus
+from mmsegmentation.command import InputError, signals_later, usable_cpus
 
 HOME = Path(__file__).resolve().parents[1]
 LAST_LINES = 12
@@ -257,7 +257,8 @@ def do_together(
     try:
         for name, command in typed.items():
             prefix = f'{name:<{width}} | ' if name else ''
-            jobs[name] = Job(command, threads, prefix, call)
+            with signals_later():  # none is started that would not be ended
+                jobs[name] = Job(command, threads, prefix, call)
         left = list(jobs.values())
         with pausing(jobs):
             while left:

@@ -49,7 +49,8 @@ if [ -z "$endpoint" ] && [ "$nodes" != 1 ]; then
         fail 'ENDPOINT: not set; name one of the machines, such as ENDPOINT=first:29400'
     # Jobs that share a machine get ports of their own.
     port=$((20000 + SLURM_JOB_ID % 10000))
-    endpoint=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):$port
+    names=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+    endpoint=${names%%$'\n'*}:$port
 fi
 if [ "$nodes" = 1 ]; then
     meeting=(--standalone)

@@ -14,20 +14,24 @@ def add_one(values):
         values[i] += 1
 
 
-def test_compiled__ctrl_c_waits_until_the_code_is_whole(monkeypatch):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_compiled__a_signal_waits_until_the_code_is_whole(monkeypatch, number):
+    def leave(number, frame):
+        raise KeyboardInterrupt
+
+    kept = signal.signal(number, leave)
     make, done = Dispatcher.compile, []
 
     def interrupted(dispatcher, signature):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         done.append(make(dispatcher, signature))
         return done[-1]
 
     monkeypatch.setattr(Dispatcher, 'compile', interrupted)
     values, loop = np.zeros(3), compiled(add_one)
-    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         loop(values)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.signal(number, kept) is leave
     assert len(done) == 1
     loop(values)
     assert len(done) == 1

@@ -193,3 +193,26 @@ def test_signal__ctrl_z_stops_all_and_all_go_on(saving):
     os.killpg(process.pid, signal.SIGTERM)
     process.communicate(timeout=30)
     assert place.read_text() == 'told 1 times'
+
+
+def test_do__a_signal_while_a_command_is_started_ends_it(script, monkeypatch):
+    start, started = subprocess.Popen, []
+
+    def interrupted(*args, **kwargs):
+        started.append(start(*args, **kwargs))
+        signal.raise_signal(signal.SIGTERM)
+        return started[-1]
+
+    def leave(number, frame):
+        raise SystemExit(128 + number)
+
+    monkeypatch.setattr(subprocess, 'Popen', interrupted)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit):
+            do(script('wait.py', 'import time; time.sleep(100)'))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        ended = started[0].poll()
+        started[0].kill()
+    assert ended == -signal.SIGTERM

@@ -85,7 +85,7 @@ def test_postgres_hold__is_had_again_after_a_lost_connection(server):
     one, two = (PostgresLocks(parse_url(server)) for _ in range(2))
     held, other = one.hold(3), two.hold(4)
     ask = text('SELECT pid FROM pg_locks WHERE objid = 3 AND classid = 32455')
-    end = text('SELECT pg_terminate_backend(:pid)')
+    end = text('SELECT pg_terminate_backend(:pid, 10000)')
     with one.engine.connect() as connection:
         pid = connection.execute(ask).scalar_one()
         connection.execute(end, {'pid': pid})
