@@ -33,7 +33,7 @@ VARIABLES = {
 # Ports of Slurm's jobs, told apart by their numbers.
 PORTS = range(20000, 30000)
 # What is noted where torchrun's processes meet.
-SAVED, STARTS, MEETING = (f'recycle_{name}' for name in ('saved', 'starts', 'meeting'))
+BEGUN, SAVED, MEETING = (f'recycle_{name}' for name in ('begun', 'saved', 'meeting'))
 # Seconds in which a process that is there answers.
 PATIENCE = 5
 
@@ -124,7 +124,6 @@ def _meeting() -> dict[str, Any]:
     if rank == 0:
         own = _own_address()
         store = TCPStore(own, 0, is_master=True, wait_for_workers=False)
-        launch.add(STARTS, 1)
         launch.set(MEETING, f'{own} {store.port}')
     else:
         host, port = _wait_for_meeting(launch)
@@ -170,26 +169,22 @@ def _first_host(nodes: str) -> str:
     return done.stdout.split()[0]
 
 
-def is_restarted() -> bool:
-    """Tell whether torchrun started these processes again after one had failed.
+def note(what: str) -> None:
+    """Note for processes that torchrun starts again, after a failure, how far it came.
 
-    Its own count is that of one machine.
+    Args:
+        what: ``BEGUN``: the first step is made, and an earlier run replaced; or
+            ``SAVED``: there is a checkpoint.
     """
     launch = _launch()
-    return bool(launch and int(launch.get(STARTS)) > 1)
-
-
-def note_saved() -> None:
-    """Note, for processes that are started again, that there is a checkpoint."""
-    launch = _launch()
     if launch:
-        launch.set(SAVED, '')
+        launch.set(what, '')
 
 
-def has_saved() -> bool:
-    """Tell whether a start before this one came to a checkpoint."""
+def is_noted(what: str) -> bool:
+    """Tell whether a start of this launch before this one came so far."""
     launch = _launch()
-    return bool(launch and launch.check([SAVED]))
+    return bool(launch and launch.check([what]))
 
 
 def _launch() -> 'TCPStore | None':

@@ -39,6 +39,13 @@ fail() {
 
 [ $# -gt 0 ] || fail 'command: none given; name one, such as tools/train.py CONFIG'
 [ -f "$1" ] || fail "$1: no such file; name a command of tools/"
+case ${1##*/} in
+tune.py | self_train.py)
+    fail "$1: starts its trainings itself; python $1 ... --launcher pytorch"
+    ;;
+esac
+command -v torchrun >/dev/null ||
+    fail 'torchrun: not found; activate the environment, as by . .venv/bin/activate'
 if [ -z "${PROCS:-}" ] && ! compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
     fail 'PROCS: there is no GPU here; say how many processes, such as PROCS=2'
 fi

@@ -18,7 +18,7 @@ from mmsegmentation.fold_origin import (
 )
 from mmsegmentation.folds import Fold
 from mmsegmentation.memory import out_of_memory
-from mmsegmentation.processes import has_saved, is_loss, is_restarted, processes
+from mmsegmentation.processes import BEGUN, SAVED, is_loss, is_noted, processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
@@ -106,7 +106,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
     work_dir = Path(cfg.work_dir)
-    anew = is_restarted() and _take_up(args)
+    anew = is_noted(BEGUN) and _take_up(args)
     if args.resume == 'auto':
         anew = _find_resumed(work_dir, args)
     earlier = _earlier_results(work_dir, args)
@@ -180,9 +180,10 @@ def _default_work_dir(cfg: 'Config') -> str:
 def _take_up(args: Namespace) -> bool:
     """Say in ``args`` how to go on after a failure; tell whether it is anew.
 
-    What was asked for holds until there is a checkpoint of this launch.
+    What was asked for holds until there is a checkpoint of this launch. It has begun,
+    so what is in the work folder is its own.
     """
-    if has_saved():
+    if is_noted(SAVED):
         args.resume = 'auto'
     args.overwrite = True
     return not args.resume

@@ -95,8 +95,11 @@ def check_arguments(args: Namespace) -> None:
         raise InputError('--trials', f'is {args.trials}', 'give 1 or more')
     if args.seed < 0:
         raise InputError('--seed', f'{args.seed} is negative', 'give 0 or more')
-    if Path(args.study).name != args.study:
-        raise InputError('--study', f'{args.study!r} is no plain name', 'leave out "/"')
+    if Path(args.study).name != args.study or args.study == '..':
+        raise InputError('--study', f'{args.study!r} is no plain name', 'write a word')
+    if '?' in str(args.work_dir):
+        # The address of a database, which is named after it, would end there.
+        raise InputError('--work-dir', f'{args.work_dir} has a "?"', 'leave it out')
 
 
 class Worker:

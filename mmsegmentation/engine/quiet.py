@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
-from mmengine.model import convert_sync_batchnorm
+from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
 from mmengine.runner import BaseLoop
 from torch import nn
 
@@ -79,11 +79,14 @@ class Quiet(Base):
 def share_batch(model: nn.Module, sync_bn: str | None) -> None:
     """Let a model of one of several processes work as if it had all their images.
 
+    By itself, where a launcher started one alone, it is as without a launcher.
+
     Args:
         sync_bn: What a config says: synchronise each batch norm, and by whose layer on
             GPUs, ``'torch'`` or ``'mmcv'``; or None.
     """
     if get_world_size() == 1:
+        revert_sync_batchnorm(model)  # PyTorch's refuses the CPU all the same
         return
     share_dropout(model)
     if not torch.cuda.is_available():

@@ -6,6 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmsegmentation.processes import BEGUN, note
+
 
 @HOOKS.register_module()
 class ReplaceHook(Hook):
@@ -22,7 +24,7 @@ class ReplaceHook(Hook):
 
     def __init__(self, files: Iterable[str | Path] = ()) -> None:
         self.files = [Path(path) for path in files]
-        self.begun = False
+        self.begun = self.replaced = False
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Note that all is built, loaded and ready: the first batch comes next."""
@@ -32,7 +34,8 @@ class ReplaceHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         """Remove the files, once."""
-        files, self.files = self.files, []
-        if is_main_process():
-            for path in files:
+        if is_main_process() and not self.replaced:
+            note(BEGUN)
+            for path in self.files:
                 path.unlink(missing_ok=True)
+        self.replaced = True

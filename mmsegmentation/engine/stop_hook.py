@@ -111,9 +111,9 @@ class StopHook(Hook):
         return bool(self.signal)
 
     def _leave(self, runner: Runner, step: int) -> NoReturn:
+        if hasattr(signal, 'alarm'):
+            signal.alarm(0)  # nobody is gone, and a large checkpoint takes its time
         for hook in runner.hooks:
             if isinstance(hook, WholeCheckpointHook):
                 hook.save_now(runner, runner.epoch, step)
-        if hasattr(signal, 'alarm'):
-            signal.alarm(0)
         raise Stopped(128 + self.signal, step)

@@ -7,7 +7,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmsegmentation.processes import note_saved
+from mmsegmentation.processes import SAVED, note
 from mmsegmentation.sealed import write_synced
 
 
@@ -116,7 +116,7 @@ class WholeCheckpointHook(CheckpointHook):
         if is_main_process():
             path = Path(runner.work_dir) / 'last_checkpoint'
             write_synced(path, [str(self.last_ckpt).encode()])
-            note_saved()
+            note(SAVED)
 
     def _remove_outdated(self, runner: Runner) -> None:
         for name in runner.message_hub.get_info('outdated_ckpts', []):

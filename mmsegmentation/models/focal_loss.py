@@ -45,7 +45,8 @@ class SoftmaxFocalLoss(nn.Module):
     ) -> Tensor:
         """Return the mean over all pixels that are not ignored; 0 where all are.
 
-        Of several processes they are those of all; the mean of their results counts.
+        Of several processes in training they are those of all; the mean of their
+        results counts. In evaluation each stands for itself.
 
         Args:
             cls_score: Logits, (N, classes, H, W).
@@ -62,5 +63,6 @@ class SoftmaxFocalLoss(nn.Module):
         if weight is not None:
             losses = losses * weight
         count = (label != ignore_index).sum().double()
-        all_reduce(count, 'mean')
+        if self.training:
+            all_reduce(count, 'mean')
         return self.loss_weight * losses.sum() / count.clamp(min=1).to(losses.dtype)

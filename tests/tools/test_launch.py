@@ -1,4 +1,4 @@
-"""tools/launch.sh, and several processes that fail, are started again, and go on."""
+"""tools/launch.sh, and processes of several machines that are started again."""
 
 import os
 import subprocess
@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked import free_port, run_commands, torchrun_variables
-from tests.tools.endings import difference, ending
-from tools import train
+from tests.forked import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'tools/launch.sh'
+TUNE = ROOT / 'tools/tune.py'
 
 
 @pytest.fixture
-def launch(tmp_path, shared_data):
+def launch(tmp_path):
     """Start the script without a GPU; programs in ``fakes`` come before others."""
     (tmp_path / 'fakes').mkdir()
     places = tmp_path / 'fakes', Path(sys.executable).parent, os.environ['PATH']
@@ -92,6 +91,8 @@ def test_launch__tells_torchrun_where_all_meet(launch, fake, variables, wanted):
         ([], {}, 'command: none given'),
         (['tools/none.py'], {}, 'tools/none.py: no such file'),
         ([SCRIPT], {'PROCS': 1, 'NODES': 2}, 'ENDPOINT: not set'),
+        ([TUNE], {'PROCS': 1}, f'{TUNE}: starts its trainings itself'),
+        ([SCRIPT], {'PROCS': 1, 'PATH': '/usr/bin:/bin'}, 'torchrun: not found'),
     ],
 )
 def test_launch__says_what_is_missing(launch, argv, variables, wanted):
@@ -102,53 +103,44 @@ def test_launch__says_what_is_missing(launch, argv, variables, wanted):
 
 
 KILLED = """
-custom_imports = dict(imports=[*_base_.custom_imports.imports, 'killer'])
-custom_hooks = [*_base_.custom_hooks, dict(type='Killer')]
-train_dataloader.update(batch_size=1)
-"""
-KILLER = """
 import os
 import signal
 
-from mmengine.hooks import Hook
-from mmseg.registry import HOOKS
+from mmengine.config import Config
+from torch.distributed import barrier
+
+from mmsegmentation.command import run_command
+from mmsegmentation.processes import BEGUN, is_noted, note, processes
 
 
-@HOOKS.register_module()
-class Killer(Hook):
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        first = os.environ.get('TORCHELASTIC_RESTART_COUNT') == '0'
-        if first and os.environ['RANK'] == '1' and runner.iter + 1 == 3:
+def main(argv):
+    with processes(Config({'launcher': 'pytorch'})):
+        again, first = is_noted(BEGUN), os.environ['RANK'] == '0'
+        barrier()
+        if first:
+            note(BEGUN)
+        barrier()
+        if not (again or first):
             os.kill(os.getpid(), signal.SIGKILL)
+        barrier()
+        print(f'process {os.environ["RANK"]}: again {again}')
+    return 0
+
+
+run_command(main)
 """
 
 
-def test_launch__machine_that_lost_a_process_starts_all_again(
-    launch, write_config, tmp_path, monkeypatch
-):
-    (tmp_path / 'killer.py').write_text(KILLER)
-    monkeypatch.syspath_prepend(tmp_path)
-    config = write_config(more=KILLED, name='killed')
-    whole = tmp_path / 'whole'
-    port = free_port()
-    variables = [torchrun_variables(rank, 2, port) for rank in range(2)]
-    argv = (config, '--work-dir', whole, '--launcher', 'pytorch')
-    undisturbed = run_commands(tmp_path, train.main, argv, variables)
-    assert [left.code for left in undisturbed] == [0, 0], undisturbed
-
-    python = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
+def test_launch__machine_that_lost_a_process_starts_all_again(launch, tmp_path):
+    # What a training makes of it: test_processes.py.
+    script = tmp_path / 'killed.py'
+    script.write_text(KILLED)
     meeting = {'NODES': 2, 'PROCS': 1, 'ENDPOINT': f'127.0.0.1:{free_port()}'}
-    machines = [
-        launch(
-            ROOT / 'tools/train.py',
-            *(config, '--work-dir', tmp_path / 'run'),
-            **{**meeting, 'RESTARTS': 1, 'PYTHONPATH': python},
-        )
-        for _ in range(2)
-    ]
+    machines = [launch(script, RESTARTS=1, **meeting) for _ in range(2)]
     found = [output(machine) for machine in machines]
     assert [code for code, _, _ in found] == [0, 0], found
-    said = ''.join(err for _, _, err in found)
-    assert 'process 0: stops, because another one did' in said
-    assert 'exitcode: -9' in said
-    assert difference(ending(whole), ending(tmp_path / 'run')) is None
+    said = sorted(out for _, out, _ in found)
+    assert said == ['process 0: again True\n', 'process 1: again True\n']
+    errors = ''.join(err for _, _, err in found)
+    assert 'process 0: stops, because another one did' in errors
+    assert 'exitcode: -9' in errors

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from torch.distributed import TCPStore
 
 from mmsegmentation.files import read_json
 from mmsegmentation.predictions import open_predictions
@@ -31,6 +32,24 @@ strategy = dict(
     ),
 )
 """
+KILLER = """
+import os
+import signal
+
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class Killer(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if os.environ.get('KILLED') == str(runner.iter + 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+KILLED = """
+custom_imports = dict(imports=[*_base_.custom_imports.imports, 'killer'])
+custom_hooks = [*_base_.custom_hooks, dict(type='Killer')]
+"""
 # Reordered weights begin with other random numbers, which FSDP's cannot.
 PLAIN = MORE + "custom_hooks = [dict(type='BestMetricsHook')]\n"
 
@@ -41,15 +60,27 @@ def two(tmp_path):
 
     def call(main, *argv, well=True, launcher='pytorch', more=({}, {})):
         (tmp_path / 'said').mkdir(exist_ok=True)
-        port = free_port()
-        variables = [{**torchrun_variables(n, 2, port), **more[n]} for n in range(2)]
         argv = (*argv, '--launcher', launcher)
-        left = run_commands(tmp_path / 'said', main, argv, variables)
-        if well:
-            assert [process.code for process in left] == [0, 0], left
-        return left
+        return start_two(tmp_path / 'said', main, argv, well, more)
 
     return call
+
+
+def start_two(folder, main, argv, well=True, more=({}, {})):
+    port = free_port()
+    variables = [{**torchrun_variables(n, 2, port), **more[n]} for n in range(2)]
+    left = run_commands(folder, main, argv, variables)
+    if well:
+        assert [process.code for process in left] == [0, 0], left
+    return left
+
+
+@pytest.fixture
+def launched():
+    """Return the variables of processes that one torchrun starts, again and again."""
+    store = TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    # Not by return: the store has to outlive the test.
+    yield {'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True'}
 
 
 def losses(work_dir):
@@ -67,33 +98,63 @@ def whole(shared_root, write_config, tmp_path_factory):
     return config, folder / 'run'
 
 
-def test_train__half_the_batch_each_is_the_same_training(
-    whole, two, shared_data, tmp_path
-):
+@pytest.fixture(scope='module')
+def halves(whole, shared_root, tmp_path_factory):
+    """Return what two processes make of the same, in its place, and what they say."""
     config, one = whole
-    shutil.copytree(one, tmp_path / 'run')
-    options = '--overwrite', '--cfg-options', HALF
-    shutil.rmtree(next((tmp_path / 'run').glob('*/vis_data')))
-    main, other = two(train.main, config, '--work-dir', tmp_path / 'run', *options)
+    folder = tmp_path_factory.mktemp('halves')
+    shutil.copytree(one, folder / 'run')
+    shutil.rmtree(next((folder / 'run').glob('*/vis_data')))
+    argv = config, '--work-dir', folder / 'run', '--overwrite', '--launcher', 'pytorch'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('RECYCLE_DATA', str(shared_root))
+        left = start_two(folder, train.main, (*argv, '--cfg-options', HALF))
+    return folder / 'run', left
+
+
+def test_train__half_the_batch_each_is_the_same_training(whole, halves):
+    (config, one), (run, (main, other)) = whole, halves
     # They say it once, and overwrite once.
     assert [line.split(':')[0] for line in main.out.splitlines()] == ['log', 'best']
     assert (other.out, other.err) == ('', '')
-    found, wanted = losses(tmp_path / 'run'), losses(one)
+    found, wanted = losses(run), losses(one)
     assert len(wanted) == 4
     # Later, what was rounded otherwise grows.
     np.testing.assert_allclose(found[:2], wanted[:2], rtol=0, atol=1e-6)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
-    assert read_json(tmp_path / 'run/metrics.json')['images'] == 3
+    assert read_json(run / 'metrics.json')['images'] == 3
     # Of three images each process has two: one of them counts once all the same.
-    line = [line for line in scalars(tmp_path / 'run') if 'val_loss' in line][-1]
-    by_hand = loss_by_hand(config, tmp_path / 'run/iter_4.pth', None).sum()
+    line = [line for line in scalars(run) if 'val_loss' in line][-1]
+    by_hand = loss_by_hand(config, run / 'iter_4.pth', None).sum()
     assert line['val_loss'] == pytest.approx(by_hand, rel=1e-4)
 
-    cut = tmp_path / 'cut'
-    shutil.copytree(tmp_path / 'run', cut)
-    again = '--resume', cut / 'iter_2.pth', '--cfg-options', HALF
-    two(train.main, config, '--work-dir', cut, *again)
-    assert difference(ending(tmp_path / 'run'), ending(cut)) is None
+
+def test_train__killed_and_started_again_ends_the_same(
+    halves, two, launched, shared_data, write_config, tmp_path, monkeypatch
+):
+    (tmp_path / 'killer.py').write_text(KILLER)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = write_config(more=MORE + KILLED, name='killed')
+    argv = config, '--work-dir', tmp_path / 'run', '--cfg-options', HALF
+    killed = launched, {**launched, 'KILLED': '3'}
+    main, other = two(train.main, *argv, more=killed, well=False)
+    assert (main.code, other.code) == (1, -9)
+    assert main.err == 'process 0: stops, because another one did\n'
+    two(train.main, *argv, more=(launched, launched))
+    assert difference(ending(halves[0]), ending(tmp_path / 'run')) is None
+
+
+def test_train__refused_and_started_again_replaces_no_earlier_run(
+    whole, two, launched, shared_data, tmp_path
+):
+    shutil.copytree(whole[1], tmp_path / 'run')
+    kept = sorted(tmp_path.rglob('run/**/*.*'))
+    argv = whole[0], '--work-dir', tmp_path / 'run', '--cfg-options', HALF
+    for _ in range(2):
+        left = two(train.main, *argv, more=(launched, launched), well=False)
+        assert 2 in [process.code for process in left]
+        assert any('holds an earlier run' in process.err for process in left)
+    assert sorted(tmp_path.rglob('run/**/*.*')) == kept
 
 
 def test_train__divided_by_fsdp_it_is_the_same_training(

@@ -141,6 +141,8 @@ def test_told_to_stop__leaves_the_trial_for_the_next_time(arguments, run, tmp_pa
         (('--trials', 0), '--trials: is 0; give 1 or more'),
         (('--seed', -1), '--seed: -1 is negative'),
         (('--study', 'a/b'), 'is no plain name'),
+        (('--study', '..'), 'is no plain name'),
+        (('--work-dir', 'what?'), r'--work-dir: what\? has a'),
         (('--launch', 'torchrun'), 'name the --launcher too'),
         (('--storage', 'study.db'), 'is no address of a database'),
         (('--cfg-options', 'modl.x=1'), "unknown top-level key 'modl'"),

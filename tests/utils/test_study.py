@@ -141,6 +141,15 @@ def test_parallel__crosses_each_axis_at_the_value(study):
         ({'space': []}, 'damaged'),
         ({'importances': None}, 'damaged'),
         ({'trials': None}, 'damaged'),
+        ({'best': 99}, 'damaged'),
+        ({'best': 8}, 'best is 8'),
+        ({'study': 1}, 'study is 1'),
+        ({'importances': {'lr': 'x'}}, "share is 'x'"),
+        ({'trials': [trial(0, 'complete', 'x')]}, "value is 'x'"),
+        ({'trials': [trial(0, scores=['x'], value=0.5)]}, "score is 'x'"),
+        ({'trials': [{**trial(0, 'failed'), 'started': 'x'}]}, 'damaged'),
+        ({'trials': [{**trial(0, value=0.5), 'values': {}}]}, 'damaged'),
+        ({'space': {'lr': {'keys': [1], 'choices': []}}}, 'damaged'),
     ],
 )
 def test_damaged_study__is_one_line(study, misuse, change, message):

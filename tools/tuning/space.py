@@ -13,12 +13,15 @@ import yaml
 
 from mmsegmentation.command import InputError
 from mmsegmentation.config import HELPER_KEYS, check_option
+from mmsegmentation.runtime import MISUSES
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from optuna import Trial
 
 WORDS = 'key', 'low', 'high', 'log', 'step', 'choices', 'new'
+# Whole numbers above it are no longer told apart where the study keeps them.
+LARGEST = 2**53
 SCALARS = bool, int, float, str, type(None)
 
 
@@ -146,7 +149,7 @@ def _read(path: str) -> Any:
         return yaml.load(Path(path).read_text('utf-8'), _Loader)
     except FileNotFoundError:
         raise InputError(path, 'no such file', 'see configs/tuning') from None
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, RecursionError, yaml.YAMLError, *MISUSES) as error:
         raise InputError(path, f'not readable as YAML ({error})', 'repair it') from None
 
 
@@ -237,7 +240,7 @@ def _is_text(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     kind = isinstance(value, int | float) and not isinstance(value, bool)
-    return kind and math.isfinite(value)
+    return kind and abs(value) <= LARGEST
 
 
 def _is_alike(own: Any, choice: Any) -> bool:

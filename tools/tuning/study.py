@@ -307,10 +307,15 @@ def parse_url(url: str) -> 'URL':
     if kind != 'sqlite' or address.database in (None, '', ':memory:'):
         raise InputError(
             '--storage',
-            f'{address.render_as_string()} cannot be shared by workers',
+            f'{shown(address)} cannot be shared by workers',
             'write sqlite:///study.db, or postgresql://host/name',
         )
     return address
+
+
+def shown(address: 'URL') -> str:
+    """Return an address without its password, which may be among its options too."""
+    return address.set(query={}).render_as_string()
 
 
 def patiently(act: Callable[[], T]) -> T:
@@ -338,7 +343,7 @@ class _naming_the_storage:
     """Turn what goes wrong when a storage is opened into one line."""
 
     def __init__(self, url: 'URL') -> None:
-        self.shown = url.render_as_string()
+        self.shown = shown(url)
 
     def __enter__(self) -> None:
         pass

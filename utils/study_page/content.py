@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,18 @@ from mmsegmentation.files import read_json
 MARKER = 'study.json'
 # Of the complete trials, this share is shown as the best.
 TOP = 0.2
+NUMBER = int | float
+# What kinds of things the file holds, as far as they are read.
+STUDY = {
+    **dict.fromkeys(('study', 'config', 'score', 'sampler', 'pruner'), str),
+    **{'minimize': bool, 'seed': int, 'wanted': int, 'trials': list},
+    **{'best': int | None, 'importances': dict},
+}
+TRIAL = {
+    **{'number': int, 'state': str, 'reason': str, 'values': dict, 'scores': list},
+    **{'value': NUMBER | None, 'started': str | None, 'ended': str | None},
+}
+RANGE = {'low': NUMBER, 'high': NUMBER, 'log': bool, 'step': NUMBER | None}
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ def open_study(folder: Path) -> StudyRecord:
         axes = [_axis(name, entry) for name, entry in content['space'].items()]
         record = StudyRecord(content, axes)
         _check(record)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
             path, f'damaged ({error!r})', 'start tools/tune.py again: it writes it'
         ) from None
@@ -134,18 +147,45 @@ def open_study(folder: Path) -> StudyRecord:
 
 
 def _axis(name: str, entry: Mapping[str, Any]) -> Axis:
+    _ = ', '.join(entry['keys'])
     if 'choices' in entry:
         return Axis(name, choices=tuple(entry['choices']))
+    _check_kinds(entry, RANGE)
     return Axis(name, entry['low'], entry['high'], entry['log'])
 
 
 def _check(record: StudyRecord) -> None:
+    content = record.content
+    _check_kinds(content, STUDY)
     for trial in record.trials:
-        _ = [*trial['scores'], trial['number'], trial['state'], trial['reason']]
-        for axis in record.axes:
-            if axis.name in trial['values']:
-                axis.place(trial['values'][axis.name])
-    _ = record.ranked, record.content['importances'].items(), record.content['best']
+        _check_trial(record, trial)
+    for share in content['importances'].values():
+        _check_kinds({'share': share}, {'share': NUMBER})
+    best = content['best']
+    if best is not None:
+        found = record.trials[best]
+        if (found['number'], found['state']) != (best, 'complete'):
+            raise ValueError(f'best is {best}')
+
+
+def _check_trial(record: StudyRecord, trial: Mapping[str, Any]) -> None:
+    _check_kinds(trial, TRIAL)
+    for score in trial['scores']:
+        _check_kinds({'score': score}, {'score': NUMBER})
+    for moment in filter(None, (trial['started'], trial['ended'])):
+        datetime.fromisoformat(moment)
+    complete = trial['state'] == 'complete'
+    if complete:
+        _check_kinds(trial, {'value': NUMBER})
+    for axis in record.axes:
+        if complete or axis.name in trial['values']:
+            axis.place(trial['values'][axis.name])
+
+
+def _check_kinds(entry: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(f'{name} is {entry[name]!r}')
 
 
 def text_of(value: Any) -> str:

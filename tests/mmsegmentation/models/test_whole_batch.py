@@ -128,6 +128,14 @@ def test_sync_on_cpu__plain_norms_only_if_asked(tmp_path):
     assert run_two(tmp_path, kinds) == [wanted] * 2
 
 
+def test_share_batch__of_one_process_needs_no_other():
+    parts = nn.Sequential(nn.SyncBatchNorm(2), nn.Dropout(0.5))
+    share_batch(parts, sync_bn='torch')
+    assert not isinstance(parts[0], nn.SyncBatchNorm)
+    assert parts.train()(torch.randn(2, 2, 3, 3)).shape == (2, 2, 3, 3)
+    assert isinstance(parts[1], nn.Dropout)
+
+
 DROPS = nn.Dropout(0.4), nn.Dropout2d(0.4), DropPath(0.4)
 
 
@@ -159,3 +167,12 @@ def test_focal_loss__pixels_of_all_processes_count_alike(tmp_path):
     label[0, :3] = 255
     halves = run_two(tmp_path, lambda rank: loss(logits[rank::2], label[rank::2]))
     torch.testing.assert_close(sum(halves) / 2, loss(logits, label))
+
+
+def test_focal_loss__of_a_validation_is_of_the_own_image(tmp_path):
+    loss = SoftmaxFocalLoss().eval()
+    logits, label = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    label[0, :3] = 255
+    halves = run_two(tmp_path, lambda rank: loss(logits[rank::2], label[rank::2]))
+    for rank, found in enumerate(halves):
+        torch.testing.assert_close(found, loss(logits[rank::2], label[rank::2]))

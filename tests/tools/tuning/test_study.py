@@ -220,6 +220,7 @@ def test_study__of_someone_else_is_left_alone(open_study, tmp_path):
         ('sqlite://', 'cannot be shared'),
         ('sqlite:///:memory:', 'cannot be shared'),
         ('mysql://me:secret@host/x', r'mysql://me:\*\*\*@host/x cannot be shared'),
+        ('mysql://host/x?password=secret', 'mysql://host/x cannot be shared'),
     ],
 )
 def test_storage__of_another_kind_is_refused(url, message):

@@ -1,0 +1,50 @@
+"""A run of several processes that is told to stop."""
+
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from mmsegmentation.engine import stop_hook
+from mmsegmentation.engine.stop_hook import StopHook, Stopped
+from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
+
+
+class Slow(WholeCheckpointHook):
+    saved = False
+
+    def save_now(self, runner, epoch, step):
+        time.sleep(1.2)
+        self.saved = True
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    monkeypatch.setattr(stop_hook, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(stop_hook, 'PATIENCE', 1)
+    hook = StopHook()
+    hook.before_run(None)
+    yield hook
+    signal.alarm(0)
+    hook.restore()
+
+
+def test_stop__once_all_agree_saving_may_take_longer_than_waiting(hook, monkeypatch):
+    monkeypatch.setattr(stop_hook, 'all_reduce', lambda *_: None)
+    runner = SimpleNamespace(hooks=[Slow()], iter=2, epoch=0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped) as left:
+        hook.after_train_iter(runner, 2)
+    assert (left.value.code, left.value.step) == (128 + signal.SIGTERM, 3)
+    assert runner.hooks[0].saved
+
+
+def test_stop__leaves_where_another_process_does_not_answer(hook, monkeypatch):
+    monkeypatch.setattr(stop_hook, 'all_reduce', lambda *_: time.sleep(30))
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        hook.after_train_iter(SimpleNamespace(hooks=[], iter=2, epoch=0), 2)
+    assert left.value.code == 143
+    assert not isinstance(left.value, Stopped)
