@@ -139,7 +139,7 @@ def _is_foreign(part: dict, kind: str | None) -> bool:
 def _check_part(place: str, part: dict, kind: str | None) -> list[str]:
     lines: list[str] = []
     found = find_class(part.get('type'), kind)
-    if kind == 'OPTIM_WRAPPERS' and not part.get('type'):
+    if kind == 'OPTIM_WRAPPERS' and 'optimizer' in part and not part.get('type'):
         found = find_class('OptimWrapper', kind)
     if found is not None:
         names, is_open = arguments_of(found)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 # CUDA: "Tried to allocate 2.00 GiB."; the CPU: "you tried to allocate 8388608 bytes".
 ASKED = re.compile(r'tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)', re.IGNORECASE)
+SMALLER = 'take a smaller model, smaller images, or more memory'
 UNITS = {'bytes': 1, 'kib': 1 << 10, 'mib': 1 << 20, 'gib': 1 << 30, 'tib': 1 << 40}
 
 
@@ -40,7 +41,7 @@ def out_of_memory(
     return InputError(
         f'step {step}' if stage == 'train' else f'validation before step {step}',
         f'out of memory on {device} ({size})',
-        'set ' + ', or '.join(way for way in ways if way),
+        'set ' + ', or '.join(filter(None, ways)) if any(ways) else SMALLER,
     )
 
 

@@ -137,6 +137,12 @@ def build_judge(cfg: 'Config', args: Namespace, fold: 'Fold | None') -> 'Judge':
 
     loader = deepcopy(cfg.get('train_dataloader'))
     part = choose_part(cfg, 'valid', fold)
+    if 'seg_map_path' not in part['data_prefix']:
+        raise InputError(
+            Path(part['data_root']) / 'valid/mask',
+            'no such folder, so that nothing can judge a mean',
+            'name the data root of the training by --data-root',
+        )
     choose_images(cfg, part, 'valid', fold)
     cfg.test_evaluator = [{'type': 'ExactIoUMetric'}]
     runner = build_tester(cfg, args.cfg_options)

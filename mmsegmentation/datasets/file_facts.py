@@ -27,6 +27,16 @@ Signature = tuple[int, int, int]
 # Entries that are measured again although nothing says that they are wrong.
 PROBES = 8
 VERSION = 1
+# What reading something else as a store may raise.
+NO_STORE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 def signature(path: str) -> Signature:
@@ -65,7 +75,7 @@ def read_facts(
     signatures = {path: signature(path) for path in dict.fromkeys(paths)}
     full = {path: os.path.abspath(path) for path in signatures}  # noqa: PTH100
     stores = _stores(folder, kind)
-    kept = next((k for k in map(_load, stores) if k), {})
+    kept = _load_all(stores, {full[path]: now for path, now in signatures.items()})
     known = {
         path: kept[full[path]][1]
         for path, now in signatures.items()
@@ -99,6 +109,21 @@ def _stores(folder: Path | None, kind: str) -> list[Path]:
     ]
 
 
+def _load_all(
+    stores: list[Path], now: dict[str, Signature]
+) -> dict[str, tuple[Signature, Facts]]:
+    """Return what any of the stores keeps, but for files that have changed since.
+
+    The first one may be of a time when it could be written, or of other paths.
+    """
+    kept = {}
+    for store in reversed(stores):
+        for path, entry in _load(store).items():
+            if entry[0] == now.get(path, entry[0]):
+                kept[path] = entry
+    return kept
+
+
 def _load(store: Path) -> dict[str, tuple[Signature, Facts]]:
     try:
         content = json.loads(store.read_text(encoding='utf-8'))
@@ -108,7 +133,7 @@ def _load(store: Path) -> dict[str, tuple[Signature, Facts]]:
             str(path): ((int(size), int(mtime), int(ctime)), facts)
             for path, (size, mtime, ctime, *facts) in content['files'].items()
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except NO_STORE:
         return {}
 
 

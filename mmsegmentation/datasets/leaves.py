@@ -26,6 +26,8 @@ def infos_of(leaf: Any) -> list[dict]:
         return []
     infos = [leaf.get_data_info(i) for i in range(len(leaf))]
     held: set[str] = getattr(leaf, 'held', set())
-    infos = [i for i in infos if not {i.get('img_path'), i.get('seg_map_path')} & held]
+    if held:
+        keys = 'img_path', 'seg_map_path'
+        infos = [i for i in infos if not any(i.get(key) in held for key in keys)]
     here = infos and Path(str(infos[0].get('img_path', ''))).is_file()
     return infos if here else []

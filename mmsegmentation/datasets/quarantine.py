@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmseg.datasets.transforms import LoadAnnotations as LoadLabels
 
 from mmsegmentation.datasets.transforms.load_decoded import LoadDecoded
 
@@ -134,6 +135,33 @@ def guard(leaf: Any, known: dict[str, State], quarantine: Quarantine) -> bool:
             steps[number] = GuardedLoad(step, known, quarantine)
             guarded = True
     return guarded
+
+
+def reads_plain_images(leaf: Any) -> bool:
+    """Tell whether a data set reads its images as OpenCV does, in colour."""
+    return any(
+        type(step) in (LoadDecoded, LoadImageFromFile)
+        and getattr(step, 'color_type', 'color') == 'color'
+        and getattr(step, 'imdecode_backend', 'cv2') == 'cv2'
+        for step in _steps(leaf)
+    )
+
+
+def reads_plain_masks(leaf: Any) -> bool:
+    """Tell whether the ids of masks are those of the files, as MMSegmentation has it.
+
+    Another project's step may change them.
+    """
+    steps = _steps(leaf)
+    known = 'mmcv.', 'mmseg.', 'mmsegmentation.'
+    return any(type(step) in (LoadDecoded, LoadLabels) for step in steps) and all(
+        type(step).__module__.startswith(known) for step in steps
+    )
+
+
+def _steps(leaf: Any) -> list[Any]:
+    steps = getattr(getattr(leaf, 'pipeline', None), 'transforms', [])
+    return [step.load if isinstance(step, GuardedLoad) else step for step in steps]
 
 
 def state_of(path: str) -> State:

@@ -136,6 +136,9 @@ class FiniteLossHook(Hook):
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         self._look()
+        overflown = getattr(optimizer, 'found_inf', None)
+        if overflown is not None and overflown:  # the scaler of a fused one leaves out
+            return
         norm = self._gradient_norm()
         if norm is not None and not self._spoilt and not math.isfinite(norm):
             self._refuse(gradient_norm=norm)

@@ -27,6 +27,7 @@ class RareClassInfiniteSampler(SeededInfiniteSampler):
     def _draws(self, first: int) -> Iterator[int]:
         turn, place = divmod(first, self.size)
         while True:
-            draws = draw_pass(self.images, turn, self.seed, self.shuffle)
+            # A repeated data set is longer than its images.
+            draws = draw_pass(self.images, self.size, turn, self.seed, self.shuffle)
             yield from draws[place:]
             turn, place = turn + 1, 0

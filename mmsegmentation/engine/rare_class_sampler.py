@@ -28,7 +28,8 @@ class RareClassSampler(SeededSampler):
         self.images = find_images(dataset, prefer_rare)
 
     def __iter__(self) -> Iterator[int]:
-        draws = draw_pass(self.images, self.epoch, self.seed, self.shuffle)
+        size = len(self.dataset)
+        draws = draw_pass(self.images, size, self.epoch, self.seed, self.shuffle)
         if self.round_up:
             draws = (draws * (self.total_size // len(draws) + 1))[: self.total_size]
         return iter(draws[self.rank : self.total_size : self.world_size])

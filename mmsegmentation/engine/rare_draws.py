@@ -34,14 +34,15 @@ def find_images(dataset: Any, prefer_rare: float) -> Donors:
     return find_donors(dataset, 'all', prefer_rare)
 
 
-def draw_pass(images: Donors, turn: int, seed: int, shuffle: bool) -> list[Draw]:
-    """Return a pass as long as the data set, which follows from ``turn`` and ``seed``.
+def draw_pass(
+    images: Donors, size: int, turn: int, seed: int, shuffle: bool
+) -> list[Draw]:
+    """Return a pass of ``size`` draws, which follows from ``turn`` and ``seed``.
 
-    An image with the chance p comes ``p * len`` times, rounded up or down: the places
+    An image with the chance p comes ``p * size`` times, rounded up or down: the places
     lie at equal distances on the line of all chances, from a random start on (Madow,
     1949). One that comes again in the same pass gets a chance of its own.
     """
-    size = len(images.indices)
     rng = np.random.default_rng((seed, turn))
     places = (np.arange(size) + rng.random()) / size
     order = images.indices[np.searchsorted(images.ends, places, side='right')]

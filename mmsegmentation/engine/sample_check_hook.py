@@ -15,6 +15,7 @@ from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.datasets.draw import Draw
 from mmsegmentation.datasets.leaves import infos_of, leaves_of
+from mmsegmentation.datasets.quarantine import reads_plain_images, reads_plain_masks
 from mmsegmentation.datasets.sample_facts import contents, image_sizes, mask_facts
 from mmsegmentation.engine import run_state
 
@@ -30,8 +31,10 @@ class SampleCheckHook(Hook):
     pipeline are outside the model's classes or ignored everywhere, and where a picture
     of the validation is trained on, by its pixels. It says which classes no label has.
     A ``RecycleDataset`` has checked headers and class ids by then; of other data sets
-    they are checked here, the ids in up to 1,000 masks. The log gets the labels' shares
-    before and after the transforms. The run's random numbers stay what they were.
+    they are checked here, the ids in up to 1,000 masks, where MMSegmentation's own
+    steps read them: what others make of a file is not known. The log gets the labels'
+    shares before and after the transforms. The run's random numbers stay what they
+    were.
 
     Args:
         samples: How many samples are drawn from the training pipeline.
@@ -176,7 +179,10 @@ def _labels_of(leaf: Any) -> np.ndarray | None:
         return leaf.class_pixels().sum(0)
     infos = infos_of(leaf)
     root = Path(leaf.data_root) if getattr(leaf, 'data_root', None) else None
-    image_sizes(root, [info['img_path'] for info in infos])
+    if reads_plain_images(leaf):
+        image_sizes(root, [info['img_path'] for info in infos])
+    if not reads_plain_masks(leaf):
+        return None
     classes = (leaf.metainfo or {}).get('classes')
     chosen = infos[:: max(1, -(-len(infos) // MASKS))]
     masks = [str(info.get('seg_map_path', '')) for info in chosen]
@@ -205,20 +211,22 @@ def _labels_of(leaf: Any) -> np.ndarray | None:
 def _translate(pixels: np.ndarray, info: dict) -> np.ndarray:
     """Return the counts of a mask after MMSegmentation's own changes of its ids."""
     pixels = pixels.copy()
-    if info.get('label_map'):
-        old, pixels = pixels, pixels.copy()
-        pixels[list(info['label_map'])] = 0
-        for before, after in info['label_map'].items():
-            pixels[after] += old[before]
     if info.get('reduce_zero_label'):
         moved = np.zeros_like(pixels)
         moved[:254] = pixels[1:255]
         moved[255] = pixels[0] + pixels[255]
         pixels = moved
+    if info.get('label_map'):
+        old, pixels = pixels, pixels.copy()
+        pixels[list(info['label_map'])] = 0
+        for before, after in info['label_map'].items():
+            pixels[after] += old[before]
     return pixels
 
 
 def _contents_of(leaf: Any) -> dict[str, str]:
+    if not (hasattr(leaf, 'class_pixels') or reads_plain_images(leaf)):
+        return {}
     root = Path(leaf.data_root) if getattr(leaf, 'data_root', None) else None
     return contents(root, [info['img_path'] for info in infos_of(leaf)])
 

@@ -95,6 +95,20 @@ def test_arguments__of_parts_of_others_are_theirs():
     assert check(train_dataloader=loader(pipeline=pipeline), custom_hooks=hooks) == []
 
 
+def test_optim_wrapper__without_a_type_is_mmengines_own():
+    optimizer = dict(type='AdamW', lr=1e-4)
+    one = dict(
+        optimizer=optimizer,
+        clip_grad=dict(max_norm=1.0),
+        paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10.0))),
+    )
+    assert check(optim_wrapper=one) == []
+    several = dict(constructor='Own', body=one, head=dict(optimizer=optimizer))
+    assert check(optim_wrapper=several) == []
+    with pytest.raises(TypeError, match=r"OptimWrapper .* 'clip_grd', write clip_grad"):
+        check(optim_wrapper=dict(optimizer=optimizer, clip_grd={}))
+
+
 def test_arguments__of_a_class_are_also_those_of_the_class_above():
     names, is_open = arguments_of(RecycleDataset)
     assert not is_open

@@ -49,6 +49,15 @@ def test_memory__proposes_nothing_that_is_so_already():
     assert 'a smaller crop' in text
 
 
+def test_memory__always_says_a_way_out():
+    cfg = config(batch=1, wrapper='AmpOptimWrapper')
+    cfg.train_dataloader.dataset.pipeline = []
+    text = str(out_of_memory(torch.OutOfMemoryError(CUDA), cfg, 1))
+    assert text.endswith(
+        'GiB more); take a smaller model, smaller images, or more memory'
+    )
+
+
 def test_memory__in_a_validation_names_its_settings():
     text = str(out_of_memory(torch.OutOfMemoryError(CUDA), config(), 9, 'val'))
     assert text.startswith('validation before step 9: out of memory on the GPU')

@@ -185,6 +185,10 @@ def test_average__misuse_is_one_line(trained, members, shared_data, misuse, tmp_
     torch.save({'state_dict': weights, 'meta': meta}, tmp_path / 'fold.pth')
     message = r'fold\.pth: is of another fold than'
     misuse(average.main, message, trained[0], one, tmp_path / 'fold.pth', *out)
+    images = tmp_path / 'unlabelled/valid/images'
+    shutil.copytree(shared_data / 'valid/images', images)
+    named = (trained[0], one, two, *out, '--data-root', tmp_path / 'unlabelled')
+    misuse(average.main, r'valid/mask: no such folder, so that nothing can', *named)
     named = (trained[0], one, two, '--out', tmp_path / 'out.bin')
     misuse(average.main, r'out\.bin: names no checkpoint; end it in \.pth', *named)
     misuse(average.main, r'copy\.pth: exists', *named[:-1], tmp_path / 'copy.pth')

@@ -67,7 +67,18 @@ def test_facts__of_other_files_stay(files, read):
     assert read(files)[1] == []
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"version": 1}', '{"version": 9}', '\0'])
+NO_STORES = [
+    '',
+    '[]',
+    '{"version": 1}',
+    '{"version": 9}',
+    '\0',
+    '[' * 100_000,
+    '{"version": 1, "files": {"a": [Infinity, 1, 1, 1]}}',
+]
+
+
+@pytest.mark.parametrize('text', NO_STORES, ids=range(len(NO_STORES)))
 def test_store__that_is_none_is_made_anew(files, read, tmp_path, text):
     read(files)
     store_of(tmp_path).write_text(text)
@@ -108,6 +119,24 @@ def test_store__falls_back_to_the_users_cache(files, read, tmp_path, monkeypatch
     (tmp_path / 'root/.cache').write_text('a file in the place of the folder')
     read(files)
     assert len(list((tmp_path / 'home/recycle-segmentation').iterdir())) == 1
+    assert read(files)[1] == []
+
+
+def test_store__of_a_root_that_no_longer_takes_any_is_the_users(
+    files, read, tmp_path, monkeypatch
+):
+    """The first store is older: of another place, and of a file that has changed."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
+    read(files[:2])
+
+    def write(path, content, whole=file_facts.write_whole):
+        if tmp_path / 'root' in path.parents:
+            raise OSError
+        whole(path, content)
+
+    monkeypatch.setattr(file_facts, 'write_whole', write)
+    Path(files[1]).write_text('changed')
+    assert len(read(files)[1]) == 11
     assert read(files)[1] == []
 
 

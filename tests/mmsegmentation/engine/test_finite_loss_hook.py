@@ -92,6 +92,23 @@ def test_gradient__that_is_not_finite_is_refused_where_it_is_clipped(train, tmp_
     assert not (tmp_path / 'run/iter_2.pth').exists()
 
 
+def test_gradient__that_a_scaler_leaves_out_is_no_error(train):
+    """A fused optimiser gets the step, and word not to make it."""
+
+    class Scaled(FiniteLossHook):
+        def before_train(self, runner):
+            super().before_train(runner)
+            runner.model.head.weight.register_hook(lambda grad: grad * INF)
+            runner.optim_wrapper.optimizer.found_inf = torch.tensor(1.0)
+
+    fused = adam(clip_grad={'max_norm': 1.0})
+    fused['optimizer']['fused'] = True
+    hook = Scaled()
+    runner = train([hook], [4] * 2, runner_type=QuietRunner, optim_wrapper=fused)
+    assert hook.skipped == 0
+    assert all(w.isfinite().all() for w in runner.model.state_dict().values())
+
+
 def test_batch_norm__keeps_its_statistics_of_before(train):
     class Normed(FiniteLossHook):
         def before_train(self, runner):

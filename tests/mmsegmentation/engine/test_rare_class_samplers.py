@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 
 from mmsegmentation.datasets import MixedDataset, SeededMixDataset
 from mmsegmentation.engine import RareClassInfiniteSampler, RareClassSampler
@@ -72,6 +72,18 @@ def test_infinite__any_place_is_reached_at_once_by_every_process(world_size):
             late.skip(skipped)
             wanted = [(d, d.turn) for d in islice(whole, skipped, skipped + 20)]
             assert [(d, d.turn) for d in islice(late, 20)] == wanted
+
+
+def test_repeated__pass_is_as_long_as_the_data_set_and_repeats_no_chance():
+    data = RepeatDataset(DATA, 3)
+    sampler = RareClassSampler(data, seed=3)
+    draws = list(sampler)
+    assert len(draws) == len({(int(d), d.turn) for d in draws}) == 24
+    for skipped in (9, 24, 30):
+        whole, late = (RareClassInfiniteSampler(data, seed=3) for _ in '12')
+        late.skip(skipped)
+        wanted = [(d, d.turn) for d in islice(whole, skipped, skipped + 20)]
+        assert [(d, d.turn) for d in islice(late, 20)] == wanted
 
 
 def test_infinite__passes_are_the_epochs_of_the_other():

@@ -3,10 +3,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmcv.transforms import BaseTransform
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmsegmentation.command import InputError
+from mmsegmentation.datasets.leaves import infos_of
 from mmsegmentation.engine import SampleCheckHook
 from mmsegmentation.files import write_mask
 
@@ -123,6 +126,57 @@ def test_stock_dataset__is_checked_too(root):
     ):
         check(dataset_of(root, stock=True))
     check(dataset_of(root, stock=True, reduce_zero_label=True))  # one less each
+
+
+def test_stock_dataset__of_a_choice_of_classes_without_zero(root):
+    """MMSegmentation takes one off first, and then translates."""
+
+    class Chosen(BaseSegDataset):
+        METAINFO = dict(classes=('Paper', 'Metal', 'Glass'), palette=[[0] * 3] * 3)
+
+    relabel(root, 1, 3)
+    dataset = Chosen(
+        data_root=str(root),
+        data_prefix=dict(img_path='train/images', seg_map_path='train/mask'),
+        img_suffix='.png',
+        metainfo=dict(classes=('Glass',), palette=[[0] * 3]),
+        reduce_zero_label=True,
+        pipeline=[dict(step, _scope_='mmseg') for step in (*LOAD, PACK)],
+    )
+    check(dataset, num_classes=1)
+    assert np.unique(dataset[0]['data_samples'].gt_sem_seg.data).tolist() == [0, 255]
+
+
+class Arrays(BaseTransform):
+    """Read images of no picture format, and ids that stand for others."""
+
+    def transform(self, results):
+        results['img'] = np.load(results['img_path'])
+        mask = np.asarray(Image.open(results['seg_map_path']))
+        results['gt_seg_map'] = (mask > 0).astype(np.uint8)
+        results['img_shape'] = results['ori_shape'] = mask.shape
+        return results
+
+
+def test_stock_dataset__that_others_steps_read_is_left_to_them(root):
+    relabel(root, 1, 200)
+    relabel(root, 1, 200, 'valid')
+    for path in root.glob('*/images/*.png'):
+        np.save(path.with_suffix('.npy'), np.zeros((8, 8, 5), np.uint8))
+    pipeline = [dict(type=Arrays), PACK]
+    train, valid = (
+        dataset_of(root, part, pipeline, stock=True, img_suffix='.npy')
+        for part in ('train', 'valid')
+    )
+    check(train, valid)
+
+
+def test_infos__of_files_that_come_in_pairs_are_none():
+    class Pairs(list):
+        def get_data_info(self, index):
+            return {'img_path': self[index]}
+
+    assert infos_of(Pairs([['a.png', 'b.png']])) == []
 
 
 def test_random_numbers__stay_what_they_were(root):
