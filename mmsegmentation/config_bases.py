@@ -70,11 +70,7 @@ def _chain(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 def _assignments(path: Path) -> Iterator[tuple[str, ast.expr]]:
     if path.suffix != '.py':
         return
-    try:
-        tree = ast.parse(path.read_text(encoding='utf-8'))
-    except SyntaxError:  # MMEngine puts in {{$NAME:value}} before it reads
-        return
-    for node in tree.body:
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             yield node.targets[0].id, node.value
 

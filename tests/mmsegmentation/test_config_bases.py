@@ -69,11 +69,6 @@ def test_name__that_a_part_does_not_follow_is_said(check):
     )
 
 
-def test_config__with_a_value_of_the_environment_is_read(check):
-    number = 'model = dict(data_preprocessor=dict(size={{$A_SIZE_OF_NO_ONE:7}}))\n'
-    assert check(number, 'crop_size = (512, 512)') == []
-
-
 def test_type__replaced_without_delete_says_what_it_keeps(check):
     adam = "optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-4{}))"
     (line,) = check(adam.format(''))
