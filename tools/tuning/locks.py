@@ -123,6 +123,13 @@ class PostgresHold:
         return True
 
     def release(self) -> None:
+        from sqlalchemy import text
+        from sqlalchemy.exc import DBAPIError
+
+        # Of a connection that is closed the server learns a little later.
+        with suppress(DBAPIError):
+            unlock = f'SELECT pg_advisory_unlock({OURS}, {int(self.number)})'
+            self.connection.execute(text(unlock))
         self.connection.close()
 
 
