@@ -1,14 +1,13 @@
 """The processes that a launcher starts for one run."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
 from mmsegmentation.runtime import MISUSES
@@ -43,8 +42,7 @@ def processes(cfg: 'Config') -> Iterator[None]:
     """Join the processes that ``cfg.launcher`` started, for the time of a run.
 
     GPUs exchange over what ``env_cfg.dist_cfg`` says, CPUs over gloo. A process that
-    torchrun ends, because another one failed, leaves by an exception: it tidies up.
-    One that loses another says so in one line, so that the other's own error is seen.
+    loses another says so in one line, so that the other's own error is seen.
 
     Raises:
         InputError: No launcher started this process.
@@ -54,7 +52,6 @@ def processes(cfg: 'Config') -> Iterator[None]:
         return
     import torch
 
-    before = signal.signal(signal.SIGTERM, _leave)
     try:
         _join(cfg)
         yield
@@ -69,8 +66,6 @@ def processes(cfg: 'Config') -> Iterator[None]:
         name = f'process {os.environ["RANK"]}'
         print(f'{name}: stops, because another one did', file=sys.stderr)
         raise SystemExit(1) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def is_loss(error: BaseException) -> bool:
@@ -195,7 +190,3 @@ def _launch() -> 'TCPStore | None':
 
     port = int(os.environ['MASTER_PORT'])
     return TCPStore(os.environ['MASTER_ADDR'], port, is_master=False)
-
-
-def _leave(number: int, frame: Any) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -16,6 +16,14 @@ def leaves_of(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
+def without_held(infos: list[dict], held: set[str]) -> list[dict]:
+    """Return the samples of which no file is held."""
+    keys = 'img_path', 'seg_map_path'
+    if not held:
+        return infos
+    return [i for i in infos if not any(i.get(key) in held for key in keys)]
+
+
 def infos_of(leaf: Any) -> list[dict]:
     """Return what a data set knows of its samples; none where they are no files here.
 
@@ -25,9 +33,6 @@ def infos_of(leaf: Any) -> list[dict]:
     if not hasattr(leaf, 'get_data_info'):
         return []
     infos = [leaf.get_data_info(i) for i in range(len(leaf))]
-    held: set[str] = getattr(leaf, 'held', set())
-    if held:
-        keys = 'img_path', 'seg_map_path'
-        infos = [i for i in infos if not any(i.get(key) in held for key in keys)]
+    infos = without_held(infos, getattr(leaf, 'held', set()))
     here = infos and Path(str(infos[0].get('img_path', ''))).is_file()
     return infos if here else []

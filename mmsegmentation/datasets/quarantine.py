@@ -125,16 +125,11 @@ class GuardedLoad:
         return next((path for path in paths if path in message), paths[0])
 
 
-def guard(leaf: Any, known: dict[str, State], quarantine: Quarantine) -> bool:
-    """Guard the loading steps of a data set; tell whether it has any."""
-    steps = getattr(getattr(leaf, 'pipeline', None), 'transforms', [])
-    guarded = False
-    for number, step in enumerate(steps):
-        step = step.load if isinstance(step, GuardedLoad) else step
+def guard(leaf: Any, known: dict[str, State], quarantine: Quarantine) -> None:
+    """Guard the loading steps of a data set."""
+    for number, step in enumerate(_steps(leaf)):
         if isinstance(step, LOADS):
-            steps[number] = GuardedLoad(step, known, quarantine)
-            guarded = True
-    return guarded
+            leaf.pipeline.transforms[number] = GuardedLoad(step, known, quarantine)
 
 
 def reads_plain_images(leaf: Any) -> bool:

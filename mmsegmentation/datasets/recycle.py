@@ -11,6 +11,7 @@ from mmseg.registry import DATASETS
 from mmsegmentation.classes import CLASSES, PALETTE, palette_of
 from mmsegmentation.command import InputError
 from mmsegmentation.datasets.draw import chance_of
+from mmsegmentation.datasets.leaves import without_held
 from mmsegmentation.datasets.pixel_cache import PixelCache, open_cache
 from mmsegmentation.datasets.quarantine import Quarantine
 from mmsegmentation.datasets.sample_facts import (
@@ -95,7 +96,8 @@ class RecycleDataset(BaseSegDataset):
         translated = self.reduce_zero_label or self.label_map
         if not self.cache or translated or 'seg_map_path' not in self.data_prefix:
             return
-        infos = self._sound([self.get_data_info(i) for i in range(len(self))])
+        infos = [self.get_data_info(i) for i in range(len(self))]
+        infos = without_held(infos, self.held)
         root = Path(self.data_root or '.')
         self._pixels = open_cache(
             root / '.cache',
@@ -139,12 +141,8 @@ class RecycleDataset(BaseSegDataset):
                 info['seg_map_path'] = str(Path(masks) / mask_name(image_id))
             data_list.append(info)
         if self.check_labels:
-            self._check_samples(self._sound(data_list), bool(masks))
+            self._check_samples(without_held(data_list, self.held), bool(masks))
         return data_list
-
-    def _sound(self, infos: list[dict]) -> list[dict]:
-        paths = 'img_path', 'seg_map_path'
-        return [i for i in infos if not any(i.get(key) in self.held for key in paths)]
 
     def _check_samples(self, data_list: list[dict], labelled: bool) -> None:
         paths = [info['img_path'] for info in data_list]
