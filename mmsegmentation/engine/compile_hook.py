@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+
+from mmsegmentation.engine.unwrap import unwrapped
 
 
 @HOOKS.register_module()
@@ -38,9 +39,7 @@ class CompileHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Put the compiled passes in place; weights and their names stay."""
-        model: Any = runner.model
-        while is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(runner.model)
         for name in self.parts:
             part = getattr(model, name)
             if not isinstance(part.forward, _Compiled):  # a run before this one

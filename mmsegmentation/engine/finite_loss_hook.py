@@ -12,13 +12,13 @@ from mmengine.dist import (
     is_main_process,
 )
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmsegmentation.command import InputError
+from mmsegmentation.engine.unwrap import unwrapped
 from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
 from mmsegmentation.files import write_json
 
@@ -74,7 +74,7 @@ class FiniteLossHook(Hook):
         self._runner = runner
         if is_main_process() and not runner._resume:
             (Path(runner.work_dir) / RECORD).unlink(missing_ok=True)
-        model = _inner(runner.model)
+        model = unwrapped(runner.model)
         note = self._note_losses
         if runner.cfg.get('compile'):
             note = torch.compiler.disable(note)
@@ -115,7 +115,7 @@ class FiniteLossHook(Hook):
             InputError: They are, by gradients whose loss was finite.
         """
         weights = checkpoint['state_dict']
-        names = [name for name, _ in _inner(runner.model).named_parameters()]
+        names = [name for name, _ in unwrapped(runner.model).named_parameters()]
         for name in names:
             if name in weights and not math.isfinite(float(weights[name].sum())):
                 raise self._spoilt_weights(name)
@@ -166,7 +166,7 @@ class FiniteLossHook(Hook):
         self._spoilt = True
         if self._live:
             torch._foreach_copy_(self._live, self._kept)
-        for name, parameter in _inner(runner.model).named_parameters():
+        for name, parameter in unwrapped(runner.model).named_parameters():
             if not math.isfinite(float(parameter.detach().sum())):
                 raise self._spoilt_weights(name)
         losses = {key: float(value.sum()) for key, value in self._losses.items()}
@@ -228,12 +228,6 @@ class FiniteLossHook(Hook):
     def _write_records(self) -> None:
         if is_main_process():
             write_json(Path(self._runner.work_dir) / RECORD, self._records)
-
-
-def _inner(model: Any) -> nn.Module:
-    while is_model_wrapper(model):
-        model = model.module
-    return model
 
 
 def _optimizers(wrapper: Any) -> Iterable[torch.optim.Optimizer]:

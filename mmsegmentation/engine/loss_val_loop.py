@@ -4,11 +4,12 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast_object_list, collect_results
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop
 from mmseg.registry import LOOPS
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
+
+from mmsegmentation.engine.unwrap import unwrapped
 
 
 @LOOPS.register_module()
@@ -44,9 +45,7 @@ class LossValLoop(ValLoop):
             self._note(self._gather())
 
     def _losses_of(self, data_batch: dict[str, Sequence]) -> list[dict[str, float]]:
-        model: Any = self.runner.model
-        while is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(self.runner.model)
         data = model.data_preprocessor(data_batch, False)
         pairs = zip(data['inputs'], data['data_samples'], strict=True)
         return [self._loss_of(model, image[None], sample) for image, sample in pairs]

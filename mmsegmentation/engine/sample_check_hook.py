@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
@@ -18,6 +17,7 @@ from mmsegmentation.datasets.leaves import infos_of, leaves_of
 from mmsegmentation.datasets.quarantine import reads_plain_images, reads_plain_masks
 from mmsegmentation.datasets.sample_facts import contents, image_sizes, mask_facts
 from mmsegmentation.engine import run_state
+from mmsegmentation.engine.unwrap import unwrapped
 
 # Masks of a stock data set that are read; a RecycleDataset reads all of its own.
 MASKS = 1000
@@ -238,9 +238,7 @@ def _place(leaf: Any) -> str:
 
 def _head(model: Any) -> tuple[int, int]:
     """Return number of classes and ignored id of the last head; 0 if there is none."""
-    while is_model_wrapper(model):
-        model = model.module
-    head = getattr(model, 'decode_head', None)
+    head = getattr(unwrapped(model), 'decode_head', None)
     if isinstance(head, torch.nn.ModuleList):
         head = head[-1]
     ignored = getattr(head, 'ignore_index', IGNORE_INDEX)
