@@ -32,7 +32,7 @@ class Hold(Protocol):
         """Return whether it is held still, or could be had again."""
 
     def release(self) -> None:
-        """Let go of it."""
+        """Let go of it; a second time changes nothing."""
 
 
 class Locks(Protocol):
@@ -66,7 +66,10 @@ class FileHold:
         return True
 
     def release(self) -> None:
-        os.close(*self.descriptors)
+        # Once: a number that was closed may be another file's by now.
+        held, self.descriptors = self.descriptors, ()
+        for descriptor in held:
+            os.close(descriptor)
 
 
 class FileLocks:
@@ -126,6 +129,8 @@ class PostgresHold:
         from sqlalchemy import text
         from sqlalchemy.exc import DBAPIError
 
+        if self.connection.closed:
+            return
         # Of a connection that is closed the server learns a little later.
         with suppress(DBAPIError):
             unlock = f'SELECT pg_advisory_unlock({OURS}, {int(self.number)})'

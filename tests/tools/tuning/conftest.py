@@ -1,7 +1,6 @@
 """Storages, a small space, and studies that are opened as each worker opens its own."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,6 @@ def open_study(tmp_path: Path) -> Iterator[Callable[..., SharedStudy]]:
 
     yield call
     for hold in holds:
-        with suppress(OSError):  # it was let go of before
-            hold.release()
+        hold.release()
     for study in opened:
         study.close()

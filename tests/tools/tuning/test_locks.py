@@ -29,6 +29,8 @@ def test_hold__is_one_workers_until_it_lets_go(pair):
     held.release()
     again = two.hold(7)
     assert again is not None
+    held.release()  # a second time: nobody else's lock ends
+    assert one.hold(7) is None
     again.release()
 
 

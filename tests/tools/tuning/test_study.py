@@ -153,7 +153,9 @@ def test_workers_at_once__share_all_trials_though_one_is_killed(
     for process in started:
         process.join()
     assert [process.exitcode for process in started] == [-signal.SIGKILL, 0, 0, 0]
-    counts = Counter(int(n) for log in logs[1:] for n in log.read_text().split())
+    # On a busy machine one may come when nothing is left.
+    lines = [log.read_text() for log in logs[1:] if log.is_file()]
+    counts = Counter(int(number) for text in lines for number in text.split())
     assert counts == dict.fromkeys(range(16), 1)
     states = Counter(trial.state.name for trial in open_study(storage, 16).trials())
     assert states == {'COMPLETE': 16}
