@@ -8,7 +8,13 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=500),
 )
 custom_hooks = [
-    dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.005),
+    # Averages of weights with the statistics of the last weights would not fit together.
+    dict(
+        type='EMAHook',
+        ema_type='ExponentialMovingAverage',
+        momentum=0.005,
+        update_buffers=True,
+    ),
     dict(type='ChannelsLastHook'),
     dict(type='BestMetricsHook'),
     dict(type='ScreenHook', interval=100),
