@@ -18,8 +18,10 @@ class ClassWeightHook(Hook):
 
     The pixels are counted in the training masks themselves, those of a fold where one
     is left out. All losses of the heads that take a ``class_weight`` get it:
-    MMSegmentation's ``CrossEntropyLoss`` and ``LovaszLoss``. Nothing of it is in
-    checkpoints: a resumed run counts again.
+    MMSegmentation's ``CrossEntropyLoss`` and ``LovaszLoss``. A weighted cross entropy
+    is the mean over the weights of labelled pixels, ``avg_non_ignore`` or not; each of
+    several processes takes that of its own images. Nothing of it is in checkpoints: a
+    resumed run counts again.
 
     Args:
         power: 1 weighs a class by the inverse of its pixels, 0.5 by that of their root,
@@ -55,6 +57,8 @@ class ClassWeightHook(Hook):
         weights = class_weights(pixels, self.power, self.limit).tolist()
         for loss in losses:
             loss.class_weight = weights
+            # With weights it changes nothing but that MMSegmentation fails.
+            loss.avg_non_ignore = False
         if is_main_process():
             names = getattr(dataset, 'metainfo', {}).get('classes', range(len(weights)))
             pairs = zip(names, weights, strict=True)

@@ -25,6 +25,7 @@ custom_hooks = [
     *_base_.custom_hooks,
 ]
 train_dataloader.update(sampler=dict(type='RareClassInfiniteSampler', prefer_rare=0.5))
+model = dict(decode_head=dict(loss_decode=dict(avg_non_ignore=True)))
 train_cfg = dict(max_iters=4, val_interval=1)
 val_cfg = dict(type='LossValLoop')
 val_dataloader.update(batch_size=2)
