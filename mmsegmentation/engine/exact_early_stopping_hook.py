@@ -12,7 +12,8 @@ class ExactEarlyStoppingHook(EarlyStoppingHook):
 
     MMEngine's begins anew at each start: a run that is resumed again and again would
     never stop, and one that had stopped would go on. ``QuietRunner`` takes this in the
-    place of every ``EarlyStoppingHook``.
+    place of every ``EarlyStoppingHook``. A run that had stopped goes on where
+    ``patience`` is more than it was, else it says why it does not.
 
     Args: as MMEngine's ``EarlyStoppingHook``. ``min_delta`` is in the unit of the
         score: our mIoU has 0 to 100.
@@ -41,9 +42,18 @@ class ExactEarlyStoppingHook(EarlyStoppingHook):
     def state_dict(self) -> dict[str, Any]:
         """Return the count, for a checkpoint."""
         stopped = bool(self._loop and self._loop.stop_training)
-        return {'wait': self.wait_count, 'best': self.best_score, 'stopped': stopped}
+        return {
+            'wait': self.wait_count,
+            'best': self.best_score,
+            'stopped': stopped,
+            'patience': self.patience,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a count; a run that had stopped does not go on."""
+        """Go on from a count."""
         self.wait_count, self.best_score = state['wait'], state['best']
-        self._loop.stop_training = state['stopped']
+        had = state.get('patience', self.patience)
+        self._loop.stop_training = state['stopped'] and self.patience <= had
+        if self._loop.stop_training and is_main_process():
+            way = f"EarlyStoppingHook's patience above {had} lets it go on"
+            print(f'the run had stopped early; {way}', flush=True)

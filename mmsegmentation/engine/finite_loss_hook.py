@@ -176,7 +176,9 @@ class FiniteLossHook(Hook):
             losses={key: str(value) for key, value in {**losses, **more}.items()},
             images=images,
         )
-        self._records.append(record)
+        # A run that stopped at a step and goes on comes to that step again.
+        earlier = [r for r in self._records if r['step'] < record['step']]
+        self._records = [*earlier, record]
         wrong = {**losses, **more}
         what = ', '.join(f'{k} {v}' for k, v in wrong.items() if not math.isfinite(v))
         what = what or 'that of another process'

@@ -6,8 +6,12 @@ from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.utils.data import DataLoader
 
+from mmsegmentation.datasets.seeded_mix_dataset import SeededMixDataset
 from mmsegmentation.engine import run_state, schedule
+from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
+from mmsegmentation.engine.seeded_sampler import SeededSampler
 
 
 @HOOKS.register_module()
@@ -89,6 +93,10 @@ class ResumeHook(Hook):
 
     def after_resume(self, runner: Runner) -> None:
         """Let the config's schedule take over; say so where it is another one."""
+        resumed = runner._resume and is_main_process()
+        if resumed and _draws_anew(runner.train_dataloader):
+            way = 'SeededMixDataset and SeededSampler go on exactly, or num_workers=0'
+            print(f'augmentation in workers is drawn anew: {way}', flush=True)
         if self._saved:
             line = schedule.follow(runner, self._saved['schedule'], self._given)
             if line and is_main_process():
@@ -112,6 +120,14 @@ class ResumeHook(Hook):
             run_state.cut_logs(runner, saved['logs'])
         if not saved['validated'] and _validation_is_due(runner):
             runner.val_loop.run()
+
+
+def _draws_anew(loader: DataLoader) -> bool:
+    """Tell whether chance in its workers follows from nothing that a run knows."""
+    exact = isinstance(loader.dataset, SeededMixDataset) and isinstance(
+        loader.sampler, SeededSampler | SeededInfiniteSampler
+    )
+    return loader.num_workers > 0 and not exact
 
 
 def _validation_is_due(runner: Runner) -> bool:

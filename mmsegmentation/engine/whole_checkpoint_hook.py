@@ -40,6 +40,7 @@ class WholeCheckpointHook(CheckpointHook):
             self._remove_outdated(runner)
             self._remove_former_best()
             self._forget_missing_best(runner)
+            self._name_last(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         """Write the best checkpoint, if it is one, beside the best before."""
@@ -114,9 +115,16 @@ class WholeCheckpointHook(CheckpointHook):
             **self.args,
         )
         if is_main_process():
-            path = Path(runner.work_dir) / 'last_checkpoint'
-            write_synced(path, [str(self.last_ckpt).encode()])
+            _write_last(runner, self.last_ckpt)
             note(SAVED)
+
+    def _name_last(self, runner: Runner) -> None:
+        """Let ``last_checkpoint`` name what a run in its own folder goes on from."""
+        start = Path(str(runner._load_from))
+        here = start.resolve().parent == Path(runner.work_dir).resolve()
+        if here and is_main_process():
+            path = self.file_backend.join_path(self.out_dir, start.name)
+            _write_last(runner, path)
 
     def _remove_outdated(self, runner: Runner) -> None:
         for name in runner.message_hub.get_info('outdated_ckpts', []):
@@ -159,3 +167,7 @@ class WholeCheckpointHook(CheckpointHook):
             self.best_ckpt_path = path
         else:
             self.best_ckpt_path_dict[key] = path
+
+
+def _write_last(runner: Runner, path: str) -> None:
+    write_synced(Path(runner.work_dir) / 'last_checkpoint', [str(path).encode()])

@@ -20,9 +20,18 @@ def test_stopping__resumed_run_stops_where_the_whole_one_does(train, capsys, tmp
     assert said in capsys.readouterr().out
 
 
-def test_stopping__run_that_had_stopped_does_not_go_on(train):
+def test_stopping__run_that_had_stopped_does_not_go_on(train, capsys):
     stops = {**STOPS, 'stopping_threshold': 40}
     stopped = train([stops], [1, 4, 1, 1], runner_type=QuietRunner)
     assert stopped.iter == 2
+    capsys.readouterr()
     again = train([stops], [1, 1], end=4, resume=True, runner_type=QuietRunner)
     assert again.iter == 2
+    assert "stopped early; EarlyStoppingHook's patience above 3" in capsys.readouterr().out
+
+
+def test_stopping__run_goes_on_with_more_patience(train):
+    assert train([STOPS], RIGHTS, runner_type=QuietRunner).iter == 5
+    patient = {**STOPS, 'patience': 5}
+    more = train([patient], RIGHTS[4:], end=8, resume=True, runner_type=QuietRunner)
+    assert more.iter == 8

@@ -44,6 +44,11 @@ def test_stop__names_the_step_and_keeps_the_state_before_it(train, tmp_path):
     assert record['step'] == 3
     assert record['losses'] == {'loss': 'nan'}
     assert not (tmp_path / 'run/iter_3.pth').exists()
+    # The step comes again when the run goes on: still one record.
+    go_on = dict(end=4, resume=True, runner_type=QuietRunner)
+    train([FiniteLossHook(max_skips=1)], [4] * 3, [NAN, 0.1], **go_on)
+    (record,) = read_json(tmp_path / 'run/not_finite.json')
+    assert record['step'] == 3
 
 
 def test_stop__writes_the_checkpoint_that_was_not_due(train, tmp_path):

@@ -44,6 +44,18 @@ def test_resume__same_schedule_says_nothing(train_with, capsys, tmp_path):
     assert resumed['lr'] == whole['lr']
 
 
+def test_resume__earlier_checkpoint_is_the_last_from_then_on(train_with, tmp_path):
+    train_with(4, [1] * 4)
+    last = tmp_path / 'run/last_checkpoint'
+    assert last.read_text().endswith('iter_4.pth')
+    early = tmp_path / 'run/iter_2.pth'
+    train_with(2, [1] * 9, load_from=str(early), resume=True)
+    assert last.read_text() == str(early)
+    other = dict(work_dir=str(tmp_path / 'other'), experiment_name='other')
+    train_with(3, [1] * 9, load_from=str(early), resume=True, **other)
+    assert last.read_text() == str(early)
+
+
 def test_resume__longer_schedule_holds_as_if_from_the_start(train_with, capsys):
     train_with(4, [1] * 4)
     longer = [{**POLY[0], 'end': 15}]
