@@ -50,6 +50,11 @@ if [ -z "${PROCS:-}" ] && ! compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
     fail 'PROCS: there is no GPU here; say how many processes, such as PROCS=2'
 fi
 nodes=${NODES:-${SLURM_NNODES:-1}}
+for name in PROCS NODES RESTARTS; do
+    value=${!name:-1}
+    [[ $value =~ ^[1-9][0-9]*$ || $name$value = RESTARTS0 ]] ||
+        fail "$name: $value is no number of them; write one, such as $name=2"
+done
 endpoint=${ENDPOINT:-}
 if [ -z "$endpoint" ] && [ "$nodes" != 1 ]; then
     [ -n "${SLURM_JOB_NODELIST:-}" ] ||

@@ -90,6 +90,10 @@ def test_launch__tells_torchrun_where_all_meet(launch, fake, variables, wanted):
     [
         ([], {}, 'command: none given'),
         (['tools/none.py'], {}, 'tools/none.py: no such file'),
+        ([SCRIPT], {'PROCS': 'two'}, 'PROCS: two is no number'),
+        ([SCRIPT], {'PROCS': 0}, 'PROCS: 0 is no number'),
+        ([SCRIPT], {'PROCS': 1, 'NODES': '2x'}, 'NODES: 2x is no number'),
+        ([SCRIPT], {'PROCS': 1, 'RESTARTS': -1}, 'RESTARTS: -1 is no number'),
         ([SCRIPT], {'PROCS': 1, 'NODES': 2}, 'ENDPOINT: not set'),
         ([TUNE], {'PROCS': 1}, f'{TUNE}: starts its trainings itself'),
         ([SCRIPT], {'PROCS': 1, 'PATH': '/usr/bin:/bin'}, 'torchrun: not found'),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from utils.study import main
-from utils.study_page.charts import importance_chart, parallel_chart
+from utils.study_page.charts import importance_chart, parallel_chart, slice_chart
 from utils.study_page.content import open_study
 
 HOSTILE = '<script>throw 1</script>$x$"\'&'
@@ -116,6 +116,22 @@ def test_record__ranks_by_the_direction(study, minimize):
     assert [trial['number'] for trial in record.top] == numbers[:2]
     best = [round(value, 3) for _, value in record.best_so_far()]
     assert best == ([0.3] * 8 if minimize else [0.3, 0.4, 0.5, 0.6, *[0.7] * 4])
+
+
+def test_slices__choices_that_are_shortened_alike_stay_apart(study):
+    folder, content = study
+    name = f'kind {HOSTILE}'
+    long = [f'schedule {n} of a longer run' for n in range(2)]
+    content['space'] = {**SPACE, name: {'keys': ['a.b'], 'choices': long}}
+    for one in content['trials']:
+        if one['values']:
+            one['values'] = {**one['values'], name: long[one['number'] % 2]}
+    (folder / 'study.json').write_text(json.dumps(content))
+    panels = dict(slice_chart(open_study(folder)).panels)
+    shown = panels[name]['data'][0]['x']
+    order = panels[name]['layout']['xaxis']['categoryarray']
+    assert len(set(order)) == 2
+    assert shown == [order[n % 2] for n in range(8)]
 
 
 def test_parallel__crosses_each_axis_at_the_value(study):

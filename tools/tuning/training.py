@@ -17,7 +17,9 @@ INTERVAL = 0.5
 PERCENT = frozenset({'mIoU', 'mIoU_image', 'mAcc', 'aAcc'})
 MEMORY = re.compile('out of memory|OutOfMemory|not enough memory|t allocate memory')
 DIVERGED = re.compile(
-    r'\b(nan|not finite|no longer finite|non-finite|diverged)\b', re.I
+    # Not as a part of a path.
+    r'(?<![\w/.-])(nan|not finite|no longer finite|non-finite|diverged)(?![\w/-]|\.\w)',
+    re.I,
 )
 # Left when told to, by Ctrl-C or SIGTERM; and killed from outside.
 TOLD = 130, 143, -2, -15

@@ -194,10 +194,13 @@ def slice_chart(study: StudyRecord) -> Chart | None:
     panels = []
     for axis in study.axes:
         values = [trial['values'][axis.name] for trial in complete]
+        names = labels(map(text_of, axis.choices), 16)
+        if axis.choices:
+            values = [names[axis.choices.index(value)] for value in values]
         trace = {
             'type': 'scatter',
             'mode': 'markers',
-            'x': labels_of(values) if axis.choices else values,
+            'x': values,
             'y': [trial['value'] for trial in complete],
             'text': [describe(study, trial) for trial in complete],
             'marker': {'size': 6, 'color': BLUE, 'opacity': 0.8},
@@ -208,7 +211,7 @@ def slice_chart(study: StudyRecord) -> Chart | None:
             kind = {
                 'type': 'category',
                 'categoryorder': 'array',
-                'categoryarray': labels_of(axis.choices),
+                'categoryarray': names,
             }
         layout = {'xaxis': kind, 'yaxis': {'nticks': 5}, 'showlegend': False}
         panels.append((axis.name, {'data': [trace], 'layout': layout}))
@@ -220,11 +223,6 @@ def slice_chart(study: StudyRecord) -> Chart | None:
         panels,
         csv='trials.csv',
     )
-
-
-def labels_of(values: Sequence[Any]) -> list[str]:
-    """Return choices as labels; equal ones stay equal."""
-    return [label(text_of(value), 16) for value in values]
 
 
 def curve_chart(study: StudyRecord) -> Chart | None:

@@ -124,9 +124,9 @@ for step, value in ((2, 10.0), (4, 30.0)):
             'error: step 5: the loss is nan; lower the rate',
         ),
         (
-            'print("error: x.py: no such config; see"); sys.exit(2)',
+            'print("error: runs/nan/x.py: no such config; see"); sys.exit(2)',
             'failed',
-            'error: x.py: no such config; see',
+            'error: runs/nan/x.py: no such config; see',
         ),
         ('raise KeyError("lost")', 'failed', "KeyError: 'lost'"),
         ('sys.exit(3)', 'failed', 'exit code 3'),
