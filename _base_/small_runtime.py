@@ -8,7 +8,7 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=500),
 )
 custom_hooks = [
-    # Averages of weights with the statistics of the last weights would not fit together.
+    # Averaged weights with the statistics of the last weights would not fit.
     dict(
         type='EMAHook',
         ema_type='ExponentialMovingAverage',

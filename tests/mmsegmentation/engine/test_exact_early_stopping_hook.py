@@ -27,7 +27,8 @@ def test_stopping__run_that_had_stopped_does_not_go_on(train, capsys):
     capsys.readouterr()
     again = train([stops], [1, 1], end=4, resume=True, runner_type=QuietRunner)
     assert again.iter == 2
-    assert "stopped early; EarlyStoppingHook's patience above 3" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "stopped early; EarlyStoppingHook's patience above 3" in said
 
 
 def test_stopping__run_goes_on_with_more_patience(train):
