@@ -153,6 +153,31 @@ def check_strategy(cfg: 'Config') -> None:
     raise InputError('strategy', what, way_out)
 
 
+def schedule_notes(cfg: 'Config') -> list[str]:
+    """Return a line for each schedule that does not come down with the run's end.
+
+    As where ``train_cfg.max_iters`` alone was changed: the length stands twice.
+    """
+    by_epoch = 'max_epochs' in cfg.train_cfg
+    end = cfg.train_cfg.get('max_epochs' if by_epoch else 'max_iters')
+    given = cfg.get('param_scheduler') or []
+    parts = given if isinstance(given, list | tuple) else [given]
+    notes = []
+    for number, part in enumerate(parts):
+        last = part.get('end')
+        falls = part.get('type') in ('PolyLR', 'CosineAnnealingLR')
+        if not (falls and last and end) or part.get('by_epoch', True) != by_epoch:
+            continue
+        key = f'param_scheduler.{number}' if parts is given else 'param_scheduler'
+        if last > end:
+            what = f'falls until {last}, and the run ends at {end}: set {key}.end={end}'
+            notes.append(f'{key} ({part.type}) {what}')
+        elif last < end and part is parts[-1]:
+            what = f'is over at {last}, and the rate stays as it is until {end}'
+            notes.append(f'{key} ({part.type}) {what}')
+    return notes
+
+
 def check_option(key: str) -> None:
     """Refuse to set a name that a config gave to a part of itself.
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # CUDA: "Tried to allocate 2.00 GiB."; the CPU: "you tried to allocate 8388608 bytes".
 ASKED = re.compile(r'tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)', re.IGNORECASE)
+# PyTorch, where the system ended a worker; Bus error: for shared memory.
+KILLED = re.compile(r'DataLoader worker .* killed by signal: (Killed|Bus error)')
 SMALLER = 'take a smaller model, smaller images, or more memory'
 UNITS = {'bytes': 1, 'kib': 1 << 10, 'mib': 1 << 20, 'gib': 1 << 30, 'tib': 1 << 40}
 
@@ -29,6 +31,12 @@ def out_of_memory(
     import torch
 
     text = str(error)
+    if isinstance(error, RuntimeError) and KILLED.search(text):
+        return InputError(
+            f'step {step}',
+            'a worker that loads images was killed, most often for want of memory',
+            'set ' + ', or '.join(_smaller_loading(cfg)),
+        )
     on_cpu = isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in text
     if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
         return None
@@ -43,6 +51,14 @@ def out_of_memory(
         f'out of memory on {device} ({size})',
         'set ' + ', or '.join(filter(None, ways)) if any(ways) else SMALLER,
     )
+
+
+def _smaller_loading(cfg: 'Config') -> list[str]:
+    workers = cfg.train_dataloader.get('num_workers', 0)
+    return [
+        *filter(None, [_smaller_batch(cfg)]),
+        f'train_dataloader.num_workers={workers // 2} (now {workers})',
+    ]
 
 
 def _in_gib(number: str, unit: str) -> str:

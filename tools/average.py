@@ -85,6 +85,7 @@ def check_members(paths: Sequence[str], fold: 'Fold | None') -> list[dict[str, A
             or was trained on other images, or on those that are to judge it.
     """
     if len(paths) < 2:
+        check_checkpoint(paths[0])
         raise InputError(paths[0], 'has none to be averaged with', 'name two or more')
     seen: dict[str, str] = {}
     metas: list[dict[str, Any]] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.config import check_strategy
+from mmsegmentation.config import check_strategy, schedule_notes
 from mmsegmentation.config_bases import check_bases
 from mmsegmentation.files import NO_ROOM, read_json
 from mmsegmentation.fold_config import leaves_of, use_fold
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
     with quiet():
         notes = check_bases(Path(args.config))
-    tell(notes)
+    tell([*notes, *schedule_notes(cfg)])
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)

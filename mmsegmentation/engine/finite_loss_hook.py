@@ -203,12 +203,14 @@ class FiniteLossHook(Hook):
         self._write_records()
         shown = ', '.join(record['images'][:SHOWN])
         more = len(record['images']) - SHOWN
+        kind = type(runner.optim_wrapper).__name__
+        reduced = 'leave out --amp, ' if 'Amp' in kind or 'Bf16' in kind else ''
         raise InputError(
             f'step {record["step"]}',
             f'the loss is not finite ({what}) on {shown or "its batch"}'
             + (f' and {more} more' if more > 0 else ''),
             f'the state before it is {_last_checkpoint(runner)}, all images are in '
-            f'{Path(runner.work_dir) / RECORD}; lower the rate, leave out --amp, or '
+            f'{Path(runner.work_dir) / RECORD}; lower the rate, {reduced}or '
             'skip such steps: default_hooks.finite_loss.max_skips',
         )
 

@@ -104,6 +104,10 @@ class ResumeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Put all back, and make up for a validation."""
+        done, end = _place(runner.train_loop)
+        if done >= end and is_main_process():
+            unit = 'epoch' if schedule.is_by_epoch(runner.train_loop) else 'step'
+            print(f'already at {unit} {done} of {end}: none is left', flush=True)
         saved, self._saved = self._saved, None
         if saved is None:  # a new run, or a checkpoint of plain MMEngine
             return
@@ -130,16 +134,21 @@ def _draws_anew(loader: DataLoader) -> bool:
     return loader.num_workers > 0 and not exact
 
 
+def _place(loop: Any) -> tuple[int, int]:
+    """Return how far a train loop has come, and its end, in epochs or iterations."""
+    if schedule.is_by_epoch(loop):
+        return loop.epoch, loop.max_epochs
+    return loop.iter, loop.max_iters
+
+
 def _validation_is_due(runner: Runner) -> bool:
     """Tell whether MMEngine's loop would validate before its next step."""
     loop = runner.train_loop
     if runner.val_loop is None:
         return False
     loop._decide_current_val_interval()
-    by_epoch = schedule.is_by_epoch(loop)
-    done = loop.epoch if by_epoch else loop.iter
-    end = loop.max_epochs if by_epoch else loop.max_iters
-    if by_epoch and loop.iter != loop.epoch * len(loop.dataloader):
+    done, end = _place(loop)
+    if schedule.is_by_epoch(loop) and loop.iter != loop.epoch * len(loop.dataloader):
         return False
     return done >= max(1, loop.val_begin) and (
         done % loop.val_interval == 0 or done == end

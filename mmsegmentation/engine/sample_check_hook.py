@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -64,8 +64,10 @@ class SampleCheckHook(Hook):
         if trained:
             self._check_labels(runner, trained)
             self._check_leaks(runner, trained)
-        if self.samples and hasattr(dataset, '__len__'):
-            self._check_outputs(runner, dataset)
+        if hasattr(dataset, '__len__'):
+            self._note_repeated(runner, len(dataset))
+            if self.samples:
+                self._check_outputs(runner, dataset)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Say once what stops nothing: all is ready now."""
@@ -73,6 +75,14 @@ class SampleCheckHook(Hook):
         if is_main_process() and not runner._resume:
             for note in notes:
                 print(note, file=sys.stderr)
+
+    def _note_repeated(self, runner: Runner, images: int) -> None:
+        batch = (runner.train_dataloader.batch_size or 0) * get_world_size()
+        if batch > images:
+            self._notes.append(
+                f'a batch holds {batch} samples, and there are {images} images: it '
+                'repeats them'
+            )
 
     def _check_labels(self, runner: Runner, leaves: list[Any]) -> None:
         found = [_labels_of(leaf) for leaf in leaves]

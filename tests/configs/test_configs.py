@@ -23,7 +23,7 @@ import mmsegmentation.evaluation
 import mmsegmentation.models  # noqa: F401
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.command import InputError
-from mmsegmentation.config import check_top_level_keys
+from mmsegmentation.config import check_top_level_keys, schedule_notes
 from mmsegmentation.files import write_mask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +158,7 @@ def test_config__is_at_most_three_levels_deep(path: Path) -> None:
 @each_config
 def test_config__has_known_top_level_keys_only(path: Path) -> None:
     check_top_level_keys(read(path))
+    assert schedule_notes(read(path)) == []
 
 
 @each_config

@@ -7,7 +7,12 @@ import mmseg
 import pytest
 from mmengine.config import Config
 
-from mmsegmentation.config import HELPER_KEYS, RUNNER_KEYS, check_top_level_keys
+from mmsegmentation.config import (
+    HELPER_KEYS,
+    RUNNER_KEYS,
+    check_top_level_keys,
+    schedule_notes,
+)
 
 FOLDER = Path(mmseg.__file__).parent / '.mim/configs'
 STOCK = sorted(FOLDER.rglob('*.py'))
@@ -44,3 +49,22 @@ RUNS = [path for path in STOCK if '_base_' not in path.relative_to(FOLDER).parts
 @pytest.mark.parametrize('path', RUNS[::80], ids=lambda path: path.stem)
 def test_stock_config__passes_the_check(path):
     check_top_level_keys(Config.fromfile(path, import_custom_modules=False))
+
+
+@pytest.mark.parametrize(
+    ('loop', 'scheduler', 'said'),
+    [
+        ({'max_iters': 60}, {'end': 90, 'by_epoch': False}, 'falls until 90'),
+        ({'max_iters': 60}, {'end': 30, 'by_epoch': False}, 'is over at 30'),
+        ({'max_epochs': 6}, {'end': 9}, 'set param_scheduler.1.end=6'),
+        ({'max_iters': 60}, {'end': 60, 'by_epoch': False}, ''),
+        ({'max_epochs': 6}, {'end': 90, 'by_epoch': False}, ''),
+        ({'max_iters': 60}, {}, ''),
+    ],
+)
+def test_schedule__that_does_not_end_with_the_run_is_said(loop, scheduler, said):
+    warm = {'type': 'LinearLR', 'end': 5, 'by_epoch': False}
+    parts = [warm, {'type': 'PolyLR', **scheduler}]
+    notes = schedule_notes(Config({'train_cfg': loop, 'param_scheduler': parts}))
+    assert len(notes) == bool(said)
+    assert all(said in note and '(PolyLR)' in note for note in notes)

@@ -41,6 +41,17 @@ def test_memory__names_the_size_and_three_settings(error, device, size):
     )
 
 
+@pytest.mark.parametrize('signal', ['Killed', 'Bus error'])
+def test_memory__killed_worker_is_named_with_what_takes_less(signal):
+    error = RuntimeError(f'DataLoader worker (pid 46) is killed by signal: {signal}. ')
+    cfg = config()
+    cfg.train_dataloader.num_workers = 4
+    text = str(out_of_memory(error, cfg, 7))
+    assert text.startswith('step 7: a worker that loads images was killed')
+    assert 'train_dataloader.batch_size=2 (now 4)' in text
+    assert text.endswith('train_dataloader.num_workers=2 (now 4)')
+
+
 def test_memory__proposes_nothing_that_is_so_already():
     cfg = config(batch=1, wrapper='AmpOptimWrapper')
     text = str(out_of_memory(torch.OutOfMemoryError(CUDA), cfg, 1))

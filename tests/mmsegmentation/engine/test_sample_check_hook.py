@@ -47,11 +47,11 @@ def dataset_of(root, part='train', pipeline=(*LOAD, PACK), stock=False, **more):
     return DATASETS.build({**config, **more, '_scope_': 'mmseg'})
 
 
-def check(dataset, valid=None, num_classes=3, **arguments):
+def check(dataset, valid=None, num_classes=3, batch_size=2, **arguments):
     head = SimpleNamespace(num_classes=num_classes, ignore_index=255)
     loop = valid and SimpleNamespace(dataloader=SimpleNamespace(dataset=valid))
     runner = SimpleNamespace(
-        train_dataloader=SimpleNamespace(dataset=dataset),
+        train_dataloader=SimpleNamespace(dataset=dataset, batch_size=batch_size),
         val_loop=loop,
         model=SimpleNamespace(decode_head=head),
         seed=0,
@@ -62,6 +62,14 @@ def check(dataset, valid=None, num_classes=3, **arguments):
     hook.before_train(runner)
     hook.before_train_epoch(runner)
     hook.before_train_epoch(runner)
+
+
+def test_batch__that_is_larger_than_the_data_set_is_said(root, capsys):
+    said = 'a batch holds 5 samples, and there are 4 images: it repeats them'
+    check(dataset_of(root), batch_size=4)
+    assert said not in capsys.readouterr().err
+    check(dataset_of(root), batch_size=5)
+    assert said in capsys.readouterr().err
 
 
 def relabel(root, old, new, part='train'):
