@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
     with quiet():
         notes = check_bases(Path(args.config))
-    tell([*notes, *schedule_notes(cfg)])
+    tell(notes)
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)
@@ -247,6 +247,8 @@ def _say_start(cfg: 'Config', log_dir: str, final: bool) -> None:
     from mmsegmentation.precision import has_bf16
 
     print(f'log: {log_dir}', flush=True)
+    for note in schedule_notes(cfg):
+        print(note, flush=True)
     if final:
         print(
             'trains on the validation part too: no scores, no best checkpoint; '

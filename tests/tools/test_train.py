@@ -60,8 +60,10 @@ def test_screen__shows_loss_rate_time_and_scores(
     assert lines[1].startswith('  valid  mIoU ')
     assert lines[1].endswith('(best)')
     assert lines[2].split()[0] == '4/4'
-    first, last = out.splitlines()
+    first, length, last = out.splitlines()
     assert first.startswith(f'log: {tmp_path / "w"}')
+    # Four steps of a schedule for more.
+    assert length.startswith('param_scheduler.1 (PolyLR) falls until 360, and the run')
     assert last.startswith(f'best: {tmp_path / "w" / "best_mIoU_iter_"}')
 
 
