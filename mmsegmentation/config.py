@@ -122,6 +122,7 @@ def check_top_level_keys(cfg: 'Config') -> None:
         if key not in known and not key.startswith('_'):
             near = get_close_matches(key, known, n=1)
             hint = f'write {near[0]}' if near else 'begin its name with an underscore'
+            hint = 'write randomness=dict(seed=...)' if key == 'seed' else hint
             raise InputError(
                 cfg.filename or 'config', f'unknown top-level key {key!r}', hint
             )

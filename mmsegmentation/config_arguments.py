@@ -106,10 +106,20 @@ def check_arguments(cfg: 'Config') -> list[str]:
         TypeError: A part does not take an argument.
     """
     lines: list[str] = []
+    _check_hooks(cfg.get('default_hooks') or {})
     for key, registry in TOP.items():
         for place, part, kind in _parts(cfg.get(key), key, registry):
             lines += _check_part(place, part, kind)
     return lines
+
+
+def _check_hooks(hooks: dict) -> None:
+    for key, part in hooks.items():
+        if isinstance(part, dict) and 'type' not in part:
+            known = [name for name, other in hooks.items() if 'type' in (other or {})]
+            near = get_close_matches(key, known, 1)
+            hint = f'write {near[0]}' if near else 'name its type'
+            raise TypeError(f'default_hooks.{key}: a hook without a type, {hint}')
 
 
 def _parts(part: Any, place: str, kind: str | None) -> Iterator[tuple]:
@@ -137,6 +147,9 @@ def _is_foreign(part: dict, kind: str | None) -> bool:
 
 
 def _check_part(place: str, part: dict, kind: str | None) -> list[str]:
+    from mmengine.hooks import CheckpointHook
+    from mmengine.runner import Runner
+
     lines: list[str] = []
     found = find_class(part.get('type'), kind)
     if kind == 'OPTIM_WRAPPERS' and 'optimizer' in part and not part.get('type'):
@@ -145,6 +158,10 @@ def _check_part(place: str, part: dict, kind: str | None) -> list[str]:
         names, is_open = arguments_of(found)
         names = names | TAKEN.get(str(kind), set())
         is_open |= kind == 'MODELS' and _hands_on(found)
+        if isclass(found) and issubclass(found, CheckpointHook):
+            # To what it hands all others on, at the first checkpoint.
+            names = names | arguments_of(Runner.save_checkpoint)[0]
+            is_open = False
         lines += _check_names(place, part, names, found.__name__, is_open)
     for name, known, who in _loose(place, part, found):
         if isinstance(part.get(name), dict):

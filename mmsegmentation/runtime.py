@@ -264,6 +264,12 @@ def check_checkpoint(path: str) -> dict:
     """
     if not Path(path).is_file():
         raise InputError(path, 'no such checkpoint', 'check the path')
+    if Path(path).suffix == '.safetensors':
+        raise InputError(
+            path,
+            'holds weights for other programs',
+            'name the .pth that it was exported from',
+        )
     with Path(path).open('rb') as file:
         # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
         if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):

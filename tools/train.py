@@ -255,6 +255,12 @@ def _say_start(cfg: 'Config', log_dir: str, final: bool) -> None:
             'the last one counts',
             flush=True,
         )
+        if not cfg.get('load_from'):
+            print(
+                'it starts without a trained model; as a last stage it wants the best '
+                'checkpoint of the one before: --cfg-options load_from=...',
+                flush=True,
+            )
     if cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper' and not has_bf16():
         print('this CPU has no bfloat16 arithmetic: training in float32', flush=True)
 

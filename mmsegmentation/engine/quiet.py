@@ -2,14 +2,20 @@
 
 import contextlib
 import io
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
-from mmengine.runner import BaseLoop
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmsegmentation.engine.mean_loss_hook import MeanLossHook
 from mmsegmentation.engine.resume_hook import ResumeHook
@@ -55,6 +61,18 @@ class Quiet(Base):
         self.register_hook(ResumeHook())
         self.register_hook(MeanLossHook())
 
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict,
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader:
+        """Build a data loader, whose workers end with the run and not before it."""
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if isinstance(dataloader, dict):
+            loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+        return loader
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the train loop, ours in the place of MMEngine's."""
         if isinstance(loop, dict):
@@ -74,6 +92,25 @@ class Quiet(Base):
         with contextlib.redirect_stdout(io.StringIO()):
             super().load_or_resume()
         self.call_hook('after_resume')
+
+
+def _start_worker(start: Callable[[int], None] | None, number: int) -> None:
+    """Start a worker that leaves SIGTERM to its run, which needs it for one step more.
+
+    A whole process group is told by ``timeout`` and by those who end jobs. Its run
+    ends a worker by SIGTERM too, and that it obeys.
+    """
+    if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    if start:
+        start(number)
+
+
+def _obey(run: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
+        pass
+    os._exit(0)
 
 
 def share_batch(model: nn.Module, sync_bn: str | None) -> None:

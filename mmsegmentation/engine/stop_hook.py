@@ -19,6 +19,12 @@ PATIENCE = 20
 ECHO = 1.0
 
 
+# By Ctrl-C, by who ends a job, and by a terminal that is closed.
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, 'SIGHUP'):
+    SIGNALS.append(signal.SIGHUP)
+
+
 class Stopped(SystemExit):
     """A run was told to stop, and has saved what it had.
 
@@ -34,7 +40,7 @@ class Stopped(SystemExit):
 
 @HOOKS.register_module()
 class StopHook(Hook):
-    """At Ctrl-C and SIGTERM finish the step, save, and leave by ``Stopped``.
+    """At Ctrl-C, SIGTERM and SIGHUP finish the step, save, and leave by ``Stopped``.
 
     A validation is broken off; a resumed run makes up for it. A second signal ends the
     run at once. All processes of a run stop at the same step.
@@ -51,7 +57,9 @@ class StopHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Listen, from before the first worker is forked."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
+            if number != signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as under nohup
             self._before[number] = signal.signal(number, self._note)
 
     def after_run(self, runner: Runner) -> None:
@@ -93,7 +101,12 @@ class StopHook(Hook):
             return
         if self.signal or late:
             self.restore()
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
+            number = self.signal if late else number
+            raise (
+                KeyboardInterrupt
+                if number == signal.SIGINT
+                else SystemExit(128 + number)
+            )
         self.signal, self._since = number, time.monotonic()
         if get_world_size() > 1 and hasattr(signal, 'alarm'):
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._note)

@@ -46,6 +46,18 @@ MISSPELT = {
         dict(default_hooks=dict(logger=dict(type='LoggerHook', intervl=5))),
         r"default_hooks\.logger: LoggerHook .* 'intervl', write interval",
     ),
+    'hook that hands on': (
+        dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval_=5))),
+        r"default_hooks\.checkpoint: CheckpointHook .* 'interval_', write interval",
+    ),
+    'name of a hook': (
+        dict(
+            default_hooks=dict(
+                chekpoint=dict(interval=5), checkpoint=dict(type='CheckpointHook')
+            )
+        ),
+        r'default_hooks\.chekpoint: a hook without a type, write checkpoint',
+    ),
     'metric that swallows it': (
         dict(val_evaluator=dict(type='IoUMetric', iou_metric=['mIoU'])),
         r"val_evaluator: IoUMetric .* 'iou_metric', write iou_metrics",
@@ -80,10 +92,9 @@ def test_argument__that_nothing_takes_is_refused_with_the_nearest(parts, message
 
 
 def test_argument__that_is_handed_on_is_said_where_it_looks_misspelt():
-    hook = dict(type='CheckpointHook', max_keep_ckpt=2, something_else=1)
-    (line,) = check(default_hooks=dict(checkpoint=hook))
-    assert line.startswith('default_hooks.checkpoint.max_keep_ckpt: may be misspelt; ')
-    assert 'max_keep_ckpts' in line
+    hook = dict(type='EMAHook', begin_itr=2, something_else=1)
+    (line,) = check(custom_hooks=[hook])
+    assert line.startswith('custom_hooks.0.begin_itr: may be misspelt; begin_iter')
     (line,) = check(model=dict(type='EncoderDecoder', test_cfg=dict(crop_sze=1)))
     assert line.startswith('model.test_cfg.crop_sze: may be misspelt; crop_size')
 

@@ -4,10 +4,12 @@ import errno
 import json
 import os
 
+import pytest
 import torch
 from safetensors import safe_open
 
 from mmsegmentation.classes import CLASSES
+from mmsegmentation.command import InputError
 from mmsegmentation.files import sha256_of
 from mmsegmentation.runtime import check_checkpoint
 from tools import convert_checkpoint, export
@@ -52,6 +54,8 @@ def test_export__misuse_is_one_line(trained, misuse, tmp_path):
     odd = (tmp_path / 'odd.pth', '--out', tmp_path / 'p.safetensors')
     misuse(export.main, r'a: is no weight', *odd)
     assert (tmp_path / 'o.safetensors').read_text() == 'mine'
+    with pytest.raises(InputError, match=r'holds weights for other programs; .*\.pth'):
+        check_checkpoint(str(tmp_path / 'o.safetensors'))
 
 
 def test_export__full_disk_is_one_line(trained, misuse, monkeypatch, tmp_path):

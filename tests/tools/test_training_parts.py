@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmsegmentation.files import read_json, read_mask
@@ -141,9 +142,16 @@ def final(shared_root, write_config, trained):
 def test_final__has_no_best_and_says_what_it_learnt(final):
     _, work_dir, said = final
     assert 'trains on the validation part too: no scores, no best checkpoint' in said
+    assert 'without a trained model' not in said
     assert [path.name for path in work_dir.glob('*.pth')] == ['iter_1.pth']
     content = check_checkpoint(str(work_dir / 'iter_1.pth'))
     assert content['meta']['knows_validation'] is True
+
+
+def test_final__that_starts_from_nothing_is_said(capsys):
+    cfg = Config(dict(train_cfg=dict(max_iters=1), optim_wrapper=dict()))
+    train._say_start(cfg, 'log', final=True)
+    assert '--cfg-options load_from=...' in capsys.readouterr().out
 
 
 def test_final__no_command_takes_its_training_images_for_a_judge(

@@ -21,8 +21,8 @@ DIVERGED = re.compile(
     r'(?<![\w/.-])(nan|not finite|no longer finite|non-finite|diverged)(?![\w/-]|\.\w)',
     re.I,
 )
-# Left when told to, by Ctrl-C or SIGTERM; and killed from outside.
-TOLD = 130, 143, -2, -15
+# Left when told to, by Ctrl-C, SIGTERM or SIGHUP; and killed from outside.
+TOLD = 130, 143, 129, -2, -15, -1
 KILLED = 137, -9
 
 
@@ -58,6 +58,8 @@ class Training:
         self.taken, self.plan, self.score, self.work_dir = taken, plan, score, work_dir
         self.scores: list[float | None] = []
         self.losses: list[float | None] = []
+        # Scores that the log has of each validation.
+        self.offered: list[str] = []
         # Of an earlier worker, which may have died before it judged the last of them.
         self.reported = set(taken.reported)
         self.judged = max(self.reported, default=1) - 1
@@ -94,6 +96,10 @@ class Training:
         if not self.taken.hold.stands():
             return Outcome('lost', 'another worker has gone on with it')
         self.read()
+        if self.offered and not self.scores:
+            known = ', '.join(self.offered)
+            text = f'its validations have no {self.score}, but {known}'
+            return Outcome('failed', f'error: --score: {text}', refused=True)
         trial = self.taken.trial
         for step, value in enumerate(self.scores, 1):
             if value is None:
@@ -118,6 +124,12 @@ class Training:
         except InputError:
             return
         scale = 100 if self.score in PERCENT else 1
+        of_validation = [step for step, _ in curves.get('mIoU', ())]
+        self.offered = [
+            name
+            for name, points in curves.items()
+            if of_validation and [at for at, _ in points] == of_validation
+        ]
         self.scores = [v and round(v / scale, 8) for _, v in curves.get(self.score, ())]
         self.losses = [value for _, value in curves.get('loss', ())]
 

@@ -1,6 +1,9 @@
 """The screen belongs to the run: no library speaks on it."""
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -45,3 +48,40 @@ def test_runner__reads_no_more_than_data(train, tmp_path):
     with pytest.raises(UnpicklingError):
         train([], [1], runner_type=QuietRunner, load_from=str(path))
     assert not witness.exists()
+
+
+class Told:
+    """Sends SIGTERM to who reads a sample, from a third process; gives its number."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        reader = os.getpid()
+        if (child := os.fork()) == 0:
+            os.kill(reader, signal.SIGTERM)
+            os._exit(0)
+        os.waitpid(child, 0)
+        return reader
+
+
+def test_worker__leaves_sigterm_to_its_run_and_obeys_it():
+    loader = QuietRunner.build_dataloader(
+        dict(
+            dataset=Told(),
+            batch_size=1,
+            num_workers=1,
+            persistent_workers=True,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        )
+    )
+    batches = iter(loader)
+    (worker,), (again,) = next(batches), next(batches)
+    assert worker == again != os.getpid()
+    (process,) = batches._workers
+    start = time.monotonic()
+    process.terminate()
+    process.join(10)
+    assert time.monotonic() - start < 5
+    assert process.exitcode == 0

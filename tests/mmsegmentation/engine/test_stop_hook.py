@@ -48,3 +48,24 @@ def test_stop__leaves_where_another_process_does_not_answer(hook, monkeypatch):
         hook.after_train_iter(SimpleNamespace(hooks=[], iter=2, epoch=0), 2)
     assert left.value.code == 143
     assert not isinstance(left.value, Stopped)
+
+
+def test_stop__closed_terminal_saves_unless_nohup_was_asked_for(monkeypatch):
+    monkeypatch.setattr(stop_hook, 'get_world_size', lambda: 1)
+    runner = SimpleNamespace(hooks=[], iter=2, epoch=0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        for ignored in (True, False):
+            hook = StopHook()
+            hook.before_run(None)
+            os.kill(os.getpid(), signal.SIGHUP)
+            if ignored:
+                hook.after_train_iter(runner, 2)
+            else:
+                with pytest.raises(Stopped) as left:
+                    hook.after_train_iter(runner, 2)
+                assert left.value.code == 128 + signal.SIGHUP
+            hook.restore()
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)

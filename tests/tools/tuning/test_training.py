@@ -55,6 +55,21 @@ def test_training__other_scores_may_be_better_low(train):
     assert trial.intermediate_values == {1: 1.0, 2: 2.0}
 
 
+def test_training__score_that_no_validation_has_ends_it_at_once(train):
+    outcome, _ = train(
+        """
+log(loss=1.0, step=1)
+log(mIoU=10.0, mAcc=20.0, step=2)
+time.sleep(60)
+""",
+        score='mAccc',
+    )
+    assert (outcome.state, outcome.refused) == ('failed', True)
+    assert outcome.reason == (
+        'error: --score: its validations have no mAccc, but mIoU, mAcc'
+    )
+
+
 def test_training__that_falls_behind_is_ended_early(train, open_study, tmp_path):
     url = f'sqlite:///{tmp_path}/s.db'
     for _ in range(5):  # before that, the median prunes nothing
