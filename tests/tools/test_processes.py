@@ -115,7 +115,8 @@ def halves(whole, shared_root, tmp_path_factory):
 def test_train__half_the_batch_each_is_the_same_training(whole, halves, shared_data):
     (config, one), (run, (main, other)) = whole, halves
     # They say it once, and overwrite once.
-    assert [line.split(':')[0] for line in main.out.splitlines()] == ['log', 'best']
+    words = [line.split()[0] for line in main.out.splitlines()]
+    assert words == ['log:', 'param_scheduler.1', 'best:']
     assert (other.out, other.err) == ('', '')
     found, wanted = losses(run), losses(one)
     assert len(wanted) == 4
