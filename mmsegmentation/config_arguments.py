@@ -88,6 +88,7 @@ CLIP = {
 }
 # Looked up where they are used, after an epoch: of these, only what looks misspelt.
 TEST_CFG = {'mode', 'crop_size', 'stride', 'precision', 'windows', 'keep_seg_logits'}
+ENV_CFG = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
 METAINFO = {'classes', 'palette'}
 PREFIX = {'img_path', 'seg_map_path'}
 NEAR = 0.8
@@ -107,6 +108,7 @@ def check_arguments(cfg: 'Config') -> list[str]:
     """
     lines: list[str] = []
     _check_hooks(cfg.get('default_hooks') or {})
+    lines += _check_names('env_cfg', cfg.get('env_cfg') or {}, ENV_CFG, '', True)
     for key, registry in TOP.items():
         for place, part, kind in _parts(cfg.get(key), key, registry):
             lines += _check_part(place, part, kind)

@@ -95,6 +95,10 @@ def test_argument__that_is_handed_on_is_said_where_it_looks_misspelt():
     hook = dict(type='EMAHook', begin_itr=2, something_else=1)
     (line,) = check(custom_hooks=[hook])
     assert line.startswith('custom_hooks.0.begin_itr: may be misspelt; begin_iter')
+    (line,) = check(env_cfg=dict(cudnn_benchmarkk=True))
+    assert line.startswith(
+        'env_cfg.cudnn_benchmarkk: may be misspelt; cudnn_benchmark '
+    )
     (line,) = check(model=dict(type='EncoderDecoder', test_cfg=dict(crop_sze=1)))
     assert line.startswith('model.test_cfg.crop_sze: may be misspelt; crop_size')
 
