@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -119,8 +118,7 @@ class ResumeHook(Hook):
         states = saved['random']
         if get_rank() < len(states):
             run_state.restore_random_state(states[get_rank()])
-        in_place = Path(str(runner._load_from)).resolve().parent
-        if is_main_process() and in_place == Path(runner.work_dir).resolve():
+        if is_main_process() and run_state.in_own_folder(runner):
             run_state.cut_logs(runner, saved['logs'])
         if not saved['validated'] and _validation_is_due(runner):
             runner.val_loop.run()

@@ -67,6 +67,12 @@ def restore_gradients(model: nn.Module, found: State) -> None:
             parameter.grad = torch.empty_like(parameter).copy_(found[name])
 
 
+def in_own_folder(runner: Runner) -> bool:
+    """Tell whether a run goes on from a checkpoint of its own work folder."""
+    start = Path(str(runner._load_from)).resolve().parent
+    return start == Path(runner.work_dir).resolve()
+
+
 def log_sizes(runner: Runner) -> dict[str, int]:
     """Return how many bytes each log of scalars has, by its path in the work folder."""
     for backend in runner.visualizer._vis_backends.values():

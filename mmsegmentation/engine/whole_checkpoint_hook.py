@@ -7,6 +7,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmsegmentation.engine.run_state import in_own_folder
 from mmsegmentation.processes import SAVED, note
 from mmsegmentation.sealed import write_synced
 
@@ -120,10 +121,9 @@ class WholeCheckpointHook(CheckpointHook):
 
     def _name_last(self, runner: Runner) -> None:
         """Let ``last_checkpoint`` name what a run in its own folder goes on from."""
-        start = Path(str(runner._load_from))
-        here = start.resolve().parent == Path(runner.work_dir).resolve()
-        if here and is_main_process():
-            path = self.file_backend.join_path(self.out_dir, start.name)
+        if is_main_process() and in_own_folder(runner):
+            name = Path(str(runner._load_from)).name
+            path = self.file_backend.join_path(self.out_dir, name)
             _write_last(runner, path)
 
     def _remove_outdated(self, runner: Runner) -> None:
