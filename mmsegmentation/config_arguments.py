@@ -104,6 +104,7 @@ def check_arguments(cfg: 'Config') -> list[str]:
         What is to be said, a line each.
 
     Raises:
+        LookupError: A part is of a type that its registry does not know.
         TypeError: A part does not take an argument.
     """
     lines: list[str] = []
@@ -136,6 +137,8 @@ def _parts(part: Any, place: str, kind: str | None) -> Iterator[tuple]:
         for key, value in part.items():
             # A dictionary of hooks is none itself.
             inner = BELOW.get(key, None if 'type' in part else kind)
+            if key == 'sampler' and not place.endswith('_dataloader'):
+                inner = None  # a head has one too, of pixels
             if isinstance(value, dict | list | tuple) and key != 'init_cfg':
                 yield from _parts(value, f'{place}.{key}', inner)
 
@@ -154,6 +157,8 @@ def _check_part(place: str, part: dict, kind: str | None) -> list[str]:
 
     lines: list[str] = []
     found = find_class(part.get('type'), kind)
+    if found is None:
+        _check_type(place, part.get('type'), kind)
     if kind == 'OPTIM_WRAPPERS' and 'optimizer' in part and not part.get('type'):
         found = find_class('OptimWrapper', kind)
     if found is not None:
@@ -175,6 +180,23 @@ def _check_part(place: str, part: dict, kind: str | None) -> list[str]:
         known = arguments_of(DataLoader)[0] | LOADER
         lines += _check_names(place, part, known, 'DataLoader', False)
     return lines
+
+
+def _check_type(place: str, name: Any, kind: str | None) -> None:
+    """Refuse a name that nothing in the registry has, where that can be told."""
+    if not kind or not isinstance(name, str) or '.' in name:
+        return
+    from mmseg import registry
+
+    known: set[str] = set()
+    level = getattr(registry, kind)
+    while level is not None:
+        known |= level.module_dict.keys()
+        level = level.parent
+    if known and name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f'write {near[0]}' if near else 'name its module in custom_imports'
+        raise LookupError(f'{place}: there is no {name} among {kind}, {hint}')
 
 
 def _hands_on(found: Any) -> bool:

@@ -143,10 +143,15 @@ def tell(lines: Sequence[str]) -> None:
 
 
 def _build(cfg: 'Config') -> 'Runner':
+    from mmengine.device import get_device
+
+    from mmsegmentation.allocator import keep_freed_memory
     from mmsegmentation.config_arguments import check_arguments
     from mmsegmentation.engine import QuietRunner, StrategyRunner
 
     tell(check_arguments(cfg))
+    if get_device() == 'cpu':
+        keep_freed_memory()
     kind = StrategyRunner if cfg.get('strategy') else QuietRunner
     runner = kind.from_cfg(cfg)
     _check_names(cfg)

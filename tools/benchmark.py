@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.allocator import keep_freed_memory
 from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
 from mmsegmentation.files import write_json
 from mmsegmentation.runtime import quiet, silence
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             importlib.import_module(f'mmsegmentation.{part}')
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise InputError('--device cuda', 'no GPU can be used', 'leave it out')
+    if args.device == 'cpu':
+        keep_freed_memory()  # both sides, though a peer's own commands do not
     print(_machine(args))
     records = [record for name in args.names for record in _measure_all(name, args)]
     if args.json:

@@ -185,8 +185,10 @@ class Worker:
             outcome = self.train(taken)
             if outcome.state in ('stopped', 'killed', 'lost'):
                 self.study.give_back(taken)
-                print(f'trial {taken.number}: {outcome.reason}', flush=True)
-                if outcome.state == 'stopped':
+                stopped = outcome.state == 'stopped'
+                more = '; start this command again to go on' if stopped else ''
+                print(f'trial {taken.number}: {outcome.reason}{more}', flush=True)
+                if stopped:
                     raise SystemExit(130)
                 continue
             if outcome.refused and not self._has_trained():
@@ -244,6 +246,12 @@ class Worker:
         words += ['--amp'] if self.args.amp else []
         return words + (['--from-scratch'] if self.args.from_scratch else [])
 
+    @property
+    def words_of_best(self) -> list[str]:
+        """Arguments of a training by best.py."""
+        # Two studies would share the folder that is named after the file.
+        return [*self.words, '--work-dir', f'work_dirs/{self.args.study}_best']
+
     def config_of(self, drawn: dict[str, Any]) -> 'Config':
         """Return the config with what was drawn in its place."""
         from copy import deepcopy
@@ -284,7 +292,7 @@ class Worker:
         best = content['best']
         if best is not None:
             path = self.args.work_dir / 'best.py'
-            say = best_docstring(content, self.words, path)
+            say = best_docstring(content, self.words_of_best, path)
             cfg = self.config_of(content['trials'][best]['values'])
             write_child(path, self.args.config, self.base, cfg, self.keys, say)
         ended = sum(bool(trial['ended']) for trial in content['trials'])
@@ -311,7 +319,7 @@ class Worker:
             return
         best = content['trials'][content['best']]
         print(f'best: trial {best["number"]}  {self.args.score} {best["value"]:.4f}')
-        words = [shown(folder / 'best.py'), *self.words]
+        words = [shown(folder / 'best.py'), *self.words_of_best]
         print(f'python tools/train.py {shlex.join(words)}')
 
 

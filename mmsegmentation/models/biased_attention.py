@@ -36,16 +36,38 @@ class BiasedAttention(BEiTAttention):
         n, tokens, channels = x.shape
         qkv = self._project(x).reshape(n, tokens, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        x = functional.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=self._bias(query.dtype)[None],
-            dropout_p=self.attn_drop.p if self.training else 0.0,
-            scale=self.scale,
-        )
+        bias = self._bias(query.dtype)
+        if bias.requires_grad and bias.device.type == 'cpu':
+            x = self._attend(query, key, value, bias)
+        else:
+            x = functional.scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=bias[None],
+                dropout_p=self.attn_drop.p if self.training else 0.0,
+                scale=self.scale,
+            )
         x = x.transpose(1, 2).reshape(n, tokens, channels)
         return self.proj_drop(self.proj(x))
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor
+    ) -> Tensor:
+        """Attend where the bias learns: on a CPU no fused kernel does that.
+
+        PyTorch then takes single steps, and some for rows that are masked throughout.
+
+        Args:
+            query, key, value: (B, heads, N, C).
+            bias: (heads, N, N).
+
+        Returns:
+            (B, heads, N, C).
+        """
+        scores = (query * self.scale) @ key.transpose(2, 3)
+        scores += bias
+        return self.attn_drop(scores.softmax(-1)) @ value
 
     def _project(self, x: Tensor) -> Tensor:
         if self.bias != 'qv_bias':

@@ -53,21 +53,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
-def linears(x: Tensor, weights: Tensor) -> Tensor:
-    """Return the products of the same values with several weights, as :func:`linear`.
-
-    Args:
-        x: (B, M, K).
-        weights: (W, N, K).
-
-    Returns:
-        (B, W, M, N).
-    """
-    if not _pays(x, weights[0]):
-        return x[:, None] @ weights.transpose(1, 2)
-    return torch.stack([linear(x, weight) for weight in weights], 1)
-
-
 def _pays(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == 'cpu'

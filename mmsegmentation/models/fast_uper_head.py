@@ -6,6 +6,9 @@ from mmseg.models.decode_heads import UPerHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from mmsegmentation.models.fast_loss import FastLossHead
 from mmsegmentation.models.upsampled_conv import conv3x3_of_upsampled
@@ -28,8 +31,11 @@ class FastUPerHead(FastLossHead, UPerHead):
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         inputs = self._transform_inputs(inputs)
+        if inputs[0].device.type == 'cpu':
+            # What works on channels next to each other copies nothing in between.
+            inputs = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
         maps = [
-            lateral(features)
+            self._convolve(lateral, [features])
             for lateral, features in zip(self.lateral_convs, inputs, strict=False)
         ]
         maps.append(self.psp_forward(inputs))
@@ -54,13 +60,19 @@ class FastUPerHead(FastLossHead, UPerHead):
                 for m in maps[1:]
             ]
             return module(torch.cat([maps[0], *resized], dim=1))
-        conv = module.conv
-        features = conv3x3_of_upsampled(maps, conv.weight, self.align_corners)
-        if conv.bias is not None:
-            features = features + conv.bias[:, None, None]
-        if module.with_norm:
+        folded = _fold(module, maps[0])
+        weight, bias = folded or (module.conv.weight, module.conv.bias)
+        if weight.shape[2:] == (3, 3):
+            features = conv3x3_of_upsampled(maps, weight, bias, self.align_corners)
+        else:
+            features = functional.conv2d(maps[0], weight, bias)
+        if module.with_norm and not folded:
             features = module.norm(features)
-        return module.activate(features) if module.with_activation else features
+        if not module.with_activation:
+            return features
+        if not torch.is_grad_enabled() and type(module.activate) is nn.ReLU:
+            return functional.relu_(features)
+        return module.activate(features)
 
 
 def _is_plain(module: ConvModule) -> bool:
@@ -71,7 +83,7 @@ def _is_plain(module: ConvModule) -> bool:
     conv = module.conv
     hooks = [
         found
-        for part in (module, conv)
+        for part in (module, conv, *([module.norm] if module.with_norm else []))
         for name, found in vars(part).items()
         if name.endswith('_hooks') and 'state_dict' not in name
     ]
@@ -81,4 +93,23 @@ def _is_plain(module: ConvModule) -> bool:
         and module.order == ('conv', 'norm', 'act')
         and not module.with_explicit_padding
         and not any(hooks)
+    )
+
+
+def _fold(module: ConvModule, features: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return weight and bias of a convolution with its batch norm.
+
+    In inference alone, and where there are fewer weights than values to normalise.
+    """
+    norm = module.norm if module.with_norm else None
+    if torch.is_grad_enabled() or not isinstance(norm, _BatchNorm):
+        return None
+    if norm.training or norm.running_mean is None or norm.running_var is None:
+        return None
+    conv = module.conv
+    if conv.weight[0].numel() >= features[:, 0].numel():
+        return None
+    statistics = norm.running_mean, norm.running_var, norm.eps
+    return fuse_conv_bn_weights(
+        conv.weight, conv.bias, *statistics, norm.weight, norm.bias
     )

@@ -6,17 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmsegmentation.models.fast_linear import linears
+from mmsegmentation.models.fast_linear import linear
 from mmsegmentation.models.resize_matrix import interpolation_matrix
 from mmsegmentation.models.winograd import conv3x3
 
 
 def conv3x3_of_upsampled(
-    maps: Sequence[Tensor], weight: Tensor, align_corners: bool = False
+    maps: Sequence[Tensor],
+    weight: Tensor,
+    bias: Tensor | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
     """Convolve the first map together with the others, resized to its size.
 
-    Equal to ``conv2d(cat([maps[0], resize(maps[1]), ...], 1), weight, padding=1)``
+    Equal to ``conv2d(cat([maps[0], resize(maps[1]), ...], 1), weight, bias, 1, 1)``
     with ``resize`` bilinear. Resizing and the shifts of the kernel are linear, and work
     on rows and columns apart: so the channels are mixed at each map's own size, and the
     result is resized and shifted by one matrix for its columns and one for its rows.
@@ -25,6 +28,7 @@ def conv3x3_of_upsampled(
     Args:
         maps: Features, (N, C_i, H_i, W_i).
         weight: Kernel, (C_out, sum of C_i, 3, 3).
+        bias: (C_out,), if any.
         align_corners: As ``torch.nn.functional.interpolate``.
 
     Returns:
@@ -32,7 +36,7 @@ def conv3x3_of_upsampled(
     """
     channels = [features.shape[1] for features in maps]
     first, *others = torch.split(weight, channels, dim=1)
-    top = conv3x3(maps[0], first)
+    top = conv3x3(maps[0], first, bias)
     n, c_out, height, width = top.shape
     total = top.permute(0, 2, 3, 1).reshape(n, height, width * c_out)
     for features, kernel in zip(maps[1:], others, strict=True):
@@ -56,14 +60,15 @@ def _add_resized(
     n, _, height, width = features.shape
     c_out = kernel.shape[0]
     pixels = features.permute(0, 2, 3, 1).flatten(1, 2)
-    # Per row of the kernel, its three places side by side, as more channels.
-    mixed = linears(pixels, kernel.permute(2, 3, 0, 1).flatten(1, 2))
     across = columns.permute(1, 2, 0).flatten(1)
-    wide = across @ mixed.reshape(-1, width * 3, c_out)
+    wide = []
+    for row in kernel.permute(2, 3, 0, 1).flatten(1, 2):
+        # The three places of the kernel's row side by side, as more channels.
+        mixed = linear(pixels, row).reshape(-1, width * 3, c_out)
+        wide.append((across @ mixed).reshape(n, height, -1))
     down = rows.permute(1, 0, 2).flatten(1).expand(n, -1, -1)
     # Autocast leaves what works in place alone.
-    wide = wide.reshape(n, 3 * height, -1).to(total.dtype)
-    return total.baddbmm_(down.to(total.dtype), wide)
+    return total.baddbmm_(down.to(total.dtype), torch.cat(wide, 1).to(total.dtype))
 
 
 def _shifts(size: int, target: int, like: Tensor, align_corners: bool) -> Tensor:

@@ -38,8 +38,8 @@ LEAST_SIZE, LEAST_CHANNELS = 24, 64
 TILES = 256
 
 
-def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
-    """Return ``conv2d(x, weight, padding=1)``, on a CPU by Winograd's method.
+def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``conv2d(x, weight, bias, padding=1)``, on a CPU by Winograd's method.
 
     Winograd's F(4x4, 3x3) is used where all of this holds; else it is PyTorch's
     ``conv2d``, bit for bit:
@@ -61,6 +61,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     Args:
         x: (N, C, H, W).
         weight: (C_out, C, 3, 3).
+        bias: (C_out,), if any.
 
     Returns:
         (N, C_out, H, W), in channels-last memory where Winograd's method is used.
@@ -68,8 +69,10 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     if _pays(x, weight):
         height, width = x.shape[2:]
         result = _Winograd.apply(x, weight)
+        if bias is not None:
+            result = result + bias
         return result[:, :height, :width].permute(0, 3, 1, 2)
-    return functional.conv2d(x, weight, padding=1)
+    return functional.conv2d(x, weight, bias, padding=1)
 
 
 def _pays(x: Tensor, weight: Tensor) -> bool:

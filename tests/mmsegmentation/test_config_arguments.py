@@ -91,6 +91,37 @@ def test_argument__that_nothing_takes_is_refused_with_the_nearest(parts, message
         check(**parts)
 
 
+@pytest.mark.parametrize(
+    ('parts', 'message'),
+    [
+        (
+            dict(custom_hooks=[dict(type='ScreenHook'), dict(type='EMAHok')]),
+            'custom_hooks.1: there is no EMAHok among HOOKS, write EMAHook',
+        ),
+        (
+            dict(train_dataloader=loader(pipeline=[dict(type='CopyPast')])),
+            'pipeline.0: there is no CopyPast among TRANSFORMS, write CopyPaste',
+        ),
+        (
+            dict(train_dataloader=dict(sampler=dict(type='Quite-another'))),
+            'train_dataloader.sampler: there is no Quite-another among DATA_SAMPLERS, '
+            'name its module in custom_imports',
+        ),
+    ],
+    ids=['hook', 'transform', 'sampler'],
+)
+def test_type__that_nothing_has_is_refused_with_the_nearest(parts, message):
+    with pytest.raises(LookupError, match=message):
+        check(**parts)
+
+
+def test_type__that_cannot_be_told_is_let_through():
+    pixels = dict(type='OHEMPixelSampler', thresh=0.7)
+    head = dict(type='FCNHead', sampler=pixels)
+    hook = dict(type='mmdet.AnotherHook')
+    assert check(model=dict(decode_head=head), custom_hooks=[hook]) == []
+
+
 def test_argument__that_is_handed_on_is_said_where_it_looks_misspelt():
     hook = dict(type='EMAHook', begin_itr=2, something_else=1)
     (line,) = check(custom_hooks=[hook])

@@ -74,7 +74,8 @@ def test_study__ends_with_the_best_as_a_config_and_a_page(
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert pipeline[0].prob == best['values']['mix']
     assert pipeline[1:] == parent.train_dataloader.dataset.pipeline[1:]
-    assert f'best.py --data-root {shared_data} --amp\n' in path.read_text()
+    again = f'best.py --data-root {shared_data} --amp --work-dir work_dirs/space_best\n'
+    assert again in path.read_text() and again in out
     calls = (tmp_path / 'study/calls').read_text().split('\n')
     assert calls[0].startswith(f'trial_0000.py --data-root {shared_data} --amp ')
 

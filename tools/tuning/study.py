@@ -369,9 +369,21 @@ def _check_space(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -
     for entry in {**before, **now}:
         old, new = before.get(entry), now.get(entry)
         if old != new:
-            text = 'without it' if old is None else f'with {old}'
+            text = 'without it' if old is None else f'with {_as_words(old)}'
             raise InputError(
                 f'SPACE: {entry}',
                 f'the study {name} was begun {text}',
                 'search the same again to go on, or name another --study',
             )
+
+
+def _as_words(searched: Mapping[str, Any]) -> str:
+    """Return what is searched as one would say it.
+
+    >>> _as_words({'keys': ['a.b'], 'choices': [1, 2]})
+    'keys a.b, choices 1 2'
+    """
+    return ', '.join(
+        f'{key} {" ".join(map(str, value)) if isinstance(value, list) else value}'
+        for key, value in searched.items()
+    )

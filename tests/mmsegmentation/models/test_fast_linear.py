@@ -7,12 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmsegmentation.models import fast_linear
-from mmsegmentation.models.fast_linear import (
-    FastLinear,
-    linear,
-    linears,
-    use_fast_linear,
-)
+from mmsegmentation.models.fast_linear import FastLinear, linear, use_fast_linear
 
 
 @pytest.fixture
@@ -66,16 +61,6 @@ def test_linear__of_values_that_lie_otherwise_in_memory(convolved):
     x, weight = draw(64, 1200, 2).permute(2, 1, 0), draw(64, 100).T
     assert_as_precise(linear, functional.linear, x, weight)
     assert convolved == [(1, 64, 1, 2400)]
-
-
-def test_linears__are_those_of_each_weight(convolved):
-    def exact(x, weights):
-        return torch.stack([functional.linear(x, weight) for weight in weights], 1)
-
-    assert_as_precise(linears, exact, draw(2, 1100, 32), draw(3, 64, 32))
-    assert len(convolved) == 3
-    assert_as_precise(linears, exact, draw(2, 5, 32), draw(3, 64, 32))
-    assert len(convolved) == 3
 
 
 def test_linear__elsewhere_is_pytorchs_own_bit_for_bit(convolved):

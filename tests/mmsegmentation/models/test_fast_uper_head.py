@@ -69,6 +69,41 @@ def test_head__equals_stock(sizes, align_corners, training):
     assert torch.equal(wanted.argmax(1), given.argmax(1))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('affine', [True, False])
+@pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
+def test_head__in_inference_equals_stock(sizes, affine):
+    norm = dict(type='BN', eps=1e-3)
+    stock, fast = pair(len(sizes), norm_cfg=norm)
+    for module in stock.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            module.weight.normal_()
+            module.bias.normal_()
+    fast.load_state_dict(stock.state_dict())
+    if not affine:
+        for module in (*stock.modules(), *fast.modules()):
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight = module.bias = None
+    maps = maps_of(sizes)
+    before = [features.clone() for features in maps]
+    wanted, given = (head.eval()(maps) for head in (stock, fast))
+    assert (wanted - given).abs().max() <= 1e-12 * wanted.abs().max().clamp_min(1)
+    assert torch.equal(wanted.argmax(1), given.argmax(1))
+    assert all(map(torch.equal, maps, before))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('part', ['lateral_convs.0.bn', 'fpn_convs.0.bn'])
+def test_head__calls_the_hooks_of_a_norm_in_inference(part):
+    seen = []
+    fast = pair()[1].eval()
+    fast.get_submodule(part).register_forward_hook(lambda *_: seen.append(1))
+    fast(maps_of(SIZES['halving']))
+    assert seen == [1]
+
+
 def test_head__gradients_equal_stock():
     stock, fast = pair()
     found = []
