@@ -9,6 +9,9 @@ from mmsegmentation.models.fast_linear import linear, use_fast_linear
 class BiasedAttention(BEiTAttention):
     """MMSegmentation's attention of BEiT by PyTorch's fused kernel, fast layers around.
 
+    In training on a CPU, where no fused kernel gives the bias a gradient, by the four
+    steps that it consists of.
+
     The bias by relative position, (heads, N, N), is built by one selection, and kept
     between forward passes in evaluation on a CPU, as long as the table stays the same.
 

@@ -19,8 +19,8 @@ from mmsegmentation.models.translate import TABLE, translate, unwrap
 class FastBEiT(BEiT):
     """MMSegmentation's BEiT, faster, which also loads Microsoft's files as they are.
 
-    Attention is PyTorch's fused one (:class:`BiasedAttention`) and linear layers are
-    oneDNN's (:class:`FastLinear`), with the same numbers and the same weights. In
+    Attention is PyTorch's fused one where it has one (:class:`BiasedAttention`), linear
+    layers are oneDNN's (:class:`FastLinear`), with the same numbers and weights. In
     evaluation on a CPU each layer keeps its bias by relative position, 4 bytes x heads
     x N^2 for N tokens: at 640 x 640 1.5 GB for all of BEiT-B and 3.9 GB for BEiT-L.
 

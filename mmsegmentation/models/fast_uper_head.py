@@ -19,8 +19,10 @@ class FastUPerHead(FastLossHead, UPerHead):
     """MMSegmentation's UPerHead, with the same numbers at half the arithmetic.
 
     Its two 3x3 convolutions over concatenated maps work on each map at its own size,
-    see :func:`conv3x3_of_upsampled`. Arguments, weights and checkpoints are UPerHead's.
-    A convolution that is not plain, or that somebody's hook watches, runs as it is.
+    see :func:`conv3x3_of_upsampled`. In inference a batch norm goes into the weights of
+    its convolution, where that is less work. Arguments, weights and checkpoints are
+    UPerHead's. A convolution that is not plain, or that somebody's hook watches, runs
+    as it is.
     """
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
