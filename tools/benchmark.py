@@ -69,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             importlib.import_module(f'mmsegmentation.{part}')
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise InputError('--device cuda', 'no GPU can be used', 'leave it out')
-    if args.device == 'cpu':
-        keep_freed_memory()  # both sides, though a peer's own commands do not
-    print(_machine(args))
+    # For both sides, though a peer's own commands do not.
+    kept = args.device == 'cpu' and keep_freed_memory()
+    print(f'{_machine(args)}; {"freed memory kept" if kept else "memory by default"}')
     records = [record for name in args.names for record in _measure_all(name, args)]
     if args.json:
         write_json(args.json, records)
