@@ -108,7 +108,7 @@ class BiasedAttention(BEiTAttention):
         return bias.view(self.num_heads, *index.shape).to(dtype)
 
     def train(self, mode: bool = True) -> 'BiasedAttention':
-        """Switch between training, for which the kept bias is given up, and evaluation."""
+        """Switch to training, for which the kept bias is given up, or evaluation."""
         if mode:
             self._kept = None
         return super().train(mode)
