@@ -42,6 +42,10 @@ BELOW = {
     'sampler': 'DATA_SAMPLERS',
     'optimizer': 'OPTIMIZERS',
 }
+# Not parts, though they may have a type.
+SETTINGS = {'clip_grad', 'paramwise_cfg'}
+# Packages whose parts stand where they say.
+KNOWN = {'mmengine', 'mmcv', 'mmseg', 'mmsegmentation'}
 # What MMEngine takes out of a part's arguments before it is built.
 TAKEN = {
     'HOOKS': {'priority'},
@@ -111,8 +115,11 @@ def check_arguments(cfg: 'Config') -> list[str]:
     _check_hooks(cfg.get('default_hooks') or {})
     lines += _check_names('env_cfg', cfg.get('env_cfg') or {}, ENV_CFG, '', True)
     for key, registry in TOP.items():
-        for place, part, kind in _parts(cfg.get(key), key, registry):
+        ours = cfg.get('default_scope', 'mmseg') in KNOWN
+        for place, part, kind, known in _parts(cfg.get(key), key, registry, ours):
             lines += _check_part(place, part, kind)
+            if known:
+                _check_type(place, part, kind)
     return lines
 
 
@@ -125,22 +132,33 @@ def _check_hooks(hooks: dict) -> None:
             raise TypeError(f'default_hooks.{key}: a hook without a type, {hint}')
 
 
-def _parts(part: Any, place: str, kind: str | None) -> Iterator[tuple]:
-    """Yield each part with its dotted key, and the registry that its type is of."""
+def _parts(part: Any, place: str, kind: str | None, known: bool) -> Iterator[tuple]:
+    """Yield each part with its dotted key, and the registry that its type is of.
+
+    And whether all parts around it are of packages whose parts we know: others may
+    build what is below them in ways of their own.
+    """
     if isinstance(part, list | tuple):
         for number, one in enumerate(part):
-            yield from _parts(one, f'{place}.{number}', kind)
+            yield from _parts(one, f'{place}.{number}', kind, known)
     elif isinstance(part, dict):
-        yield place, part, kind
+        yield place, part, kind, known
         if _is_foreign(part, kind):
             return
+        found = find_class(part.get('type'), kind)
+        package = getattr(found, '__module__', '').partition('.')[0]
+        known = known and ('type' not in part or package in KNOWN)
         for key, value in part.items():
             # A dictionary of hooks is none itself.
             inner = BELOW.get(key, None if 'type' in part else kind)
-            if key == 'sampler' and not place.endswith('_dataloader'):
-                inner = None  # a head has one too, of pixels
+            if key in SETTINGS or (key == 'sampler' and not _is_loader(place)):
+                inner = None  # a head's sampler is one of pixels
             if isinstance(value, dict | list | tuple) and key != 'init_cfg':
-                yield from _parts(value, f'{place}.{key}', inner)
+                yield from _parts(value, f'{place}.{key}', inner, known)
+
+
+def _is_loader(place: str) -> bool:
+    return place.endswith('_dataloader')
 
 
 def _is_foreign(part: dict, kind: str | None) -> bool:
@@ -157,8 +175,6 @@ def _check_part(place: str, part: dict, kind: str | None) -> list[str]:
 
     lines: list[str] = []
     found = find_class(part.get('type'), kind)
-    if found is None:
-        _check_type(place, part.get('type'), kind)
     if kind == 'OPTIM_WRAPPERS' and 'optimizer' in part and not part.get('type'):
         found = find_class('OptimWrapper', kind)
     if found is not None:
@@ -182,10 +198,13 @@ def _check_part(place: str, part: dict, kind: str | None) -> list[str]:
     return lines
 
 
-def _check_type(place: str, name: Any, kind: str | None) -> None:
-    """Refuse a name that nothing in the registry has, where that can be told."""
-    if not kind or not isinstance(name, str) or '.' in name:
+def _check_type(place: str, part: dict, kind: str | None) -> None:
+    """Refuse a name that nothing in its registry has, where that can be told."""
+    name = part.get('type')
+    if not kind or not isinstance(name, str) or '.' in name or '_scope_' in part:
         return
+    if kind == 'METRICS' and 'metrics' in part:
+        return  # MMEngine's Evaluator, of several
     from mmseg import registry
 
     known: set[str] = set()
@@ -193,10 +212,11 @@ def _check_type(place: str, name: Any, kind: str | None) -> None:
     while level is not None:
         known |= level.module_dict.keys()
         level = level.parent
-    if known and name not in known:
+    if find_class(name, kind) is None and name not in known:
         near = get_close_matches(name, known, 1)
-        hint = f'write {near[0]}' if near else 'name its module in custom_imports'
-        raise LookupError(f'{place}: there is no {name} among {kind}, {hint}')
+        hint = f'write {near[0]}, or ' if near else ''
+        text = f'there is no {name} among {kind}, {hint}name its module in'
+        raise LookupError(f'{place}: {text} custom_imports')
 
 
 def _hands_on(found: Any) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 PRETRAINED = Path('pretrained')
+# Bytes of freed memory that a process which only predicts keeps, see allocator.py.
+PREDICTING_KEEPS = 1 << 30
 # What the libraries raise at a wrong argument; MMSegmentation mostly asserts.
 MISUSES = AssertionError, AttributeError, LookupError, TypeError, ValueError
 
@@ -151,7 +153,8 @@ def _build(cfg: 'Config') -> 'Runner':
 
     tell(check_arguments(cfg))
     if get_device() == 'cpu':
-        keep_freed_memory()
+        # Photographs to predict may have many sizes; what trains is all of one.
+        keep_freed_memory(None if cfg.get('train_cfg') else PREDICTING_KEEPS)
     kind = StrategyRunner if cfg.get('strategy') else QuietRunner
     runner = kind.from_cfg(cfg)
     _check_names(cfg)

@@ -9,8 +9,9 @@ from mmsegmentation.models.fast_linear import linear, use_fast_linear
 class BiasedAttention(BEiTAttention):
     """MMSegmentation's attention of BEiT by PyTorch's fused kernel, fast layers around.
 
-    In training on a CPU, where no fused kernel gives the bias a gradient, by the four
-    steps that it consists of.
+    Where the bias has a gradient on a CPU, which no fused kernel there gives it, by the
+    four steps that it consists of; under autocast, scores and bias are added in the
+    bias's precision, as MMSegmentation does.
 
     The bias by relative position, (heads, N, N), is built by one selection, and kept
     between forward passes in evaluation on a CPU, as long as the table stays the same.
@@ -39,15 +40,16 @@ class BiasedAttention(BEiTAttention):
         n, tokens, channels = x.shape
         qkv = self._project(x).reshape(n, tokens, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        bias = self._bias(query.dtype)
-        if bias.requires_grad and bias.device.type == 'cpu':
-            x = self._attend(query, key, value, bias)
+        table = self.relative_position_bias_table
+        learns = table.requires_grad and torch.is_grad_enabled()
+        if learns and table.device.type == 'cpu':
+            x = self._attend(query, key, value, self._build(table, table.dtype))
         else:
             x = functional.scaled_dot_product_attention(
                 query,
                 key,
                 value,
-                attn_mask=bias[None],
+                attn_mask=self._bias(query.dtype)[None],
                 dropout_p=self.attn_drop.p if self.training else 0.0,
                 scale=self.scale,
             )
@@ -69,8 +71,9 @@ class BiasedAttention(BEiTAttention):
             (B, heads, N, C).
         """
         scores = (query * self.scale) @ key.transpose(2, 3)
-        scores += bias
-        return self.attn_drop(scores.softmax(-1)) @ value
+        same = scores.dtype == bias.dtype
+        scores = scores.add_(bias) if same else scores + bias
+        return self.attn_drop(scores.softmax(-1).to(value.dtype)) @ value
 
     def _project(self, x: Tensor) -> Tensor:
         if self.bias != 'qv_bias':

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -8,10 +9,13 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from mmsegmentation.models.cpu_sync_batch_norm import CPUSyncBatchNorm
 from mmsegmentation.models.fast_loss import FastLossHead
 from mmsegmentation.models.upsampled_conv import conv3x3_of_upsampled
+
+# Of batch norms that do nothing else.
+FORWARDS = _BatchNorm.forward, nn.SyncBatchNorm.forward, CPUSyncBatchNorm.forward
 
 
 @MODELS.register_module()
@@ -85,7 +89,7 @@ def _is_plain(module: ConvModule) -> bool:
     conv = module.conv
     hooks = [
         found
-        for part in (module, conv, *([module.norm] if module.with_norm else []))
+        for part in (module, *module.children())
         for name, found in vars(part).items()
         if name.endswith('_hooks') and 'state_dict' not in name
     ]
@@ -103,15 +107,19 @@ def _fold(module: ConvModule, features: Tensor) -> tuple[Tensor, Tensor] | None:
 
     In inference alone, and where there are fewer weights than values to normalise.
     """
-    norm = module.norm if module.with_norm else None
-    if torch.is_grad_enabled() or not isinstance(norm, _BatchNorm):
+    norm: Any = module.norm if module.with_norm else None
+    if torch.is_grad_enabled() or getattr(type(norm), 'forward', None) not in FORWARDS:
         return None
-    if norm.training or norm.running_mean is None or norm.running_var is None:
+    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        return None  # whoever compiles folds as well
+    if norm.training or norm.running_mean is None:
         return None
     conv = module.conv
     if conv.weight[0].numel() >= features[:, 0].numel():
         return None
-    statistics = norm.running_mean, norm.running_var, norm.eps
-    return fuse_conv_bn_weights(
-        conv.weight, conv.bias, *statistics, norm.weight, norm.bias
-    )
+    scale = (norm.running_var + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
+    shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
+    return conv.weight * scale[:, None, None, None], shift

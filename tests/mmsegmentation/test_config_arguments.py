@@ -1,5 +1,6 @@
 import pytest
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
 import mmsegmentation.datasets
 import mmsegmentation.engine
@@ -96,7 +97,8 @@ def test_argument__that_nothing_takes_is_refused_with_the_nearest(parts, message
     [
         (
             dict(custom_hooks=[dict(type='ScreenHook'), dict(type='EMAHok')]),
-            'custom_hooks.1: there is no EMAHok among HOOKS, write EMAHook',
+            'custom_hooks.1: there is no EMAHok among HOOKS, write EMAHook, or name '
+            'its module in custom_imports',
         ),
         (
             dict(train_dataloader=loader(pipeline=[dict(type='CopyPast')])),
@@ -115,11 +117,41 @@ def test_type__that_nothing_has_is_refused_with_the_nearest(parts, message):
         check(**parts)
 
 
-def test_type__that_cannot_be_told_is_let_through():
-    pixels = dict(type='OHEMPixelSampler', thresh=0.7)
-    head = dict(type='FCNHead', sampler=pixels)
-    hook = dict(type='mmdet.AnotherHook')
-    assert check(model=dict(decode_head=head), custom_hooks=[hook]) == []
+UNKNOWN_LET_THROUGH = {
+    'sampler of pixels': dict(
+        model=dict(decode_head=dict(type='FCNHead', sampler=dict(type='OHEM')))
+    ),
+    'part of another package': dict(custom_hooks=[dict(type='mmdet.AnotherHook')]),
+    'part of another scope': dict(custom_hooks=[dict(type='X', _scope_='mmdet')]),
+    'config of another scope': dict(default_scope='x', custom_hooks=[dict(type='X')]),
+    'way of clipping': dict(
+        optim_wrapper=dict(
+            optimizer=dict(type='AdamW'), clip_grad=dict(type='norm', max_norm=1.0)
+        )
+    ),
+    'evaluator of several metrics': dict(
+        val_evaluator=dict(type='Evaluator', metrics=[dict(type='IoUMetric')])
+    ),
+    'below a transform of others': dict(
+        train_dataloader=loader(
+            pipeline=[dict(type='mmdet.Albu', transforms=[dict(type='HorizontalFlip')])]
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize('parts', UNKNOWN_LET_THROUGH.values(), ids=UNKNOWN_LET_THROUGH)
+def test_type__that_cannot_be_told_is_let_through(parts):
+    assert check(**parts) == []
+
+
+def test_type__below_a_model_of_others_is_let_through():
+    @MODELS.register_module(force=True)
+    class Own:
+        def __init__(self, backbone):
+            """Build a backbone by other names."""
+
+    assert check(model=dict(type='Own', backbone=dict(type='resnet34'))) == []
 
 
 def test_argument__that_is_handed_on_is_said_where_it_looks_misspelt():

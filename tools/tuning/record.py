@@ -1,5 +1,6 @@
 """What a study has found: a record for the page, and the best as a config file."""
 
+import shlex
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -116,7 +117,7 @@ def best_docstring(content: Mapping[str, Any], words: Sequence[str], path: Path)
             f'The best of {len(ended)} trials of the study {content["study"]}.',
             '',
             f'Parent: {content["config"]}',
-            f'Run:    python tools/train.py {" ".join([path.as_posix(), *words])}',
+            f'Run:    python tools/train.py {shlex.join([path.as_posix(), *words])}',
             f'Result: best validation {content["score"]} {trial["value"]:.4f} in '
             f'{trial["work_dir"]}, of which this is the choice: a little flattered.',
         ]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmseg.models.backbones.beit import BEiTAttention
+from torch.nn import functional
 
 from mmsegmentation.models.biased_attention import BiasedAttention
 
@@ -45,6 +46,35 @@ def test_attention__gradients_equal_stock():
         found.append([x.grad, *(p.grad for p in attention.parameters())])
     for wanted, given in zip(*found, strict=True):
         torch.testing.assert_close(given, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('learns', [True, False])
+def test_attention__is_fused_where_the_bias_does_not_learn(learns, monkeypatch):
+    fused, calls = functional.scaled_dot_product_attention, []
+
+    def spy(*args, **kwargs):
+        calls.append(kwargs)
+        return fused(*args, **kwargs)
+
+    monkeypatch.setattr(functional, 'scaled_dot_product_attention', spy)
+    stock, ours = pair()
+    for attention in (stock, ours):
+        attention.relative_position_bias_table.requires_grad_(learns)
+    x = torch.randn(2, 13, 8).double()
+    torch.testing.assert_close(ours(x), stock(x))
+    assert len(calls) == (not learns)
+
+
+def test_attention__adds_the_bias_in_float32_under_autocast():
+    stock, fused = (attention.float() for attention in pair())
+    # At 100, steps of bfloat16 are 0.5 wide.
+    torch.nn.init.normal_(stock.relative_position_bias_table, mean=100)
+    fused.load_state_dict(stock.state_dict())
+    x = torch.randn(2, 13, 8, generator=torch.Generator().manual_seed(0))
+    exact = stock(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        off = [(attention(x) - exact).norm() for attention in (stock, fused)]
+    assert off[1] <= 1.2 * off[0]
 
 
 def test_attention__drops_out_in_training_alone():

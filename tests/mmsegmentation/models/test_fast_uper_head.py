@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 from torch.nn.utils import prune
 
-from mmsegmentation.models import FastFCNHead, FastUPerHead
+from mmsegmentation.models import FastFCNHead, FastUPerHead, fast_uper_head
 from mmsegmentation.models.upsampled_conv import conv3x3_of_upsampled
 
 SIZES = {
@@ -37,6 +37,9 @@ def build(head, levels=4, **more):
         dropout_ratio=0.0,
     )
     return head(**(arguments | more))
+
+
+PARTS = 'lateral_convs.0.bn', 'fpn_convs.0.bn', 'fpn_convs.0.activate'
 
 
 def pair(levels=4, **more):
@@ -94,9 +97,40 @@ def test_head__in_inference_equals_stock(sizes, affine):
     assert all(map(torch.equal, maps, before))
 
 
+class NormAndSiLU(nn.BatchNorm2d):
+    def forward(self, x):
+        return nn.functional.silu(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    'kind', ['plain', 'grad', 'training', 'no statistics', 'own forward', 'few values']
+)
+def test_head__folds_batch_norms_that_do_nothing_else(kind):
+    module = pair()[1].eval().fpn_convs[0]
+    if kind == 'training':
+        module.norm.train()
+    elif kind == 'no statistics':
+        module.norm.running_mean = module.norm.running_var = None
+    elif kind == 'own forward':
+        module.norm.__class__ = NormAndSiLU
+    features = torch.ones(1, 6, *((3, 4) if kind == 'few values' else (16, 16)))
+    with torch.set_grad_enabled(kind == 'grad'):
+        folded = fast_uper_head._fold(module, features)
+    assert (folded is not None) == (kind == 'plain')
+
+
 @torch.no_grad()
-@pytest.mark.parametrize('part', ['lateral_convs.0.bn', 'fpn_convs.0.bn'])
-def test_head__calls_the_hooks_of_a_norm_in_inference(part):
+def test_head__leaves_nothing_behind_in_an_autocast():
+    fast = pair()[1].float().eval()
+    with torch.autocast('cpu', torch.bfloat16):
+        folded = fast_uper_head._fold(fast.lateral_convs[0], torch.ones(1, 1, 99, 9))
+    # Of what wants a gradient and is no result, autocast keeps a copy until its end.
+    assert not any(tensor.requires_grad for tensor in folded)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('part', PARTS)
+def test_head__calls_the_hooks_of_its_parts_in_inference(part):
     seen = []
     fast = pair()[1].eval()
     fast.get_submodule(part).register_forward_hook(lambda *_: seen.append(1))
@@ -192,23 +226,24 @@ def test_head__under_autocast_stays_near(levels):
 
 
 @pytest.mark.slow
-def test_head__compiles_to_the_same():
+@pytest.mark.parametrize('grad', [True, False])
+def test_head__compiles_to_the_same(grad):
     _, fast = pair()
     maps = maps_of(SIZES['halving'])
-    wanted = fast.eval()(maps)
-    torch.testing.assert_close(
-        torch.compile(fast, backend='eager', fullgraph=True)(maps),
-        wanted,
-        rtol=0,
-        atol=1e-12,
-    )
+    with torch.set_grad_enabled(grad):
+        wanted = fast.eval()(maps)
+        given = torch.compile(fast, backend='eager', fullgraph=True)(maps)
+    torch.testing.assert_close(given, wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.filterwarnings('ignore:The given buffer is not writable')
-def test_head__exports_to_the_same():
+@pytest.mark.parametrize('grad', [True, False])
+def test_head__exports_to_the_same(grad):
     _, fast = pair()
     maps = tuple(maps_of(SIZES['halving']))
-    program = torch.export.export(fast.eval(), (maps,))
+    sizes = ({0: torch.export.Dim('n', min=2, max=64)},) * len(maps)
+    with torch.set_grad_enabled(grad):
+        program = torch.export.export(fast.eval(), (maps,), dynamic_shapes=(sizes,))
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     buffer.seek(0)
