@@ -10,8 +10,10 @@ class BiasedAttention(BEiTAttention):
     """MMSegmentation's attention of BEiT by PyTorch's fused kernel, fast layers around.
 
     Where the bias has a gradient on a CPU, which no fused kernel there gives it, by the
-    four steps that it consists of; under autocast, scores and bias are added in the
-    bias's precision, as MMSegmentation does.
+    four steps that it consists of. Under autocast their results are rounded to its
+    precision, the sum of scores and bias too, which MMSegmentation has in float32: half
+    the memory, and in bfloat16 at biases of about 2 an error of 0.8 % of the output in
+    place of 0.4 % (at 0.5 both 0.3 %).
 
     The bias by relative position, (heads, N, N), is built by one selection, and kept
     between forward passes in evaluation on a CPU, as long as the table stays the same.
@@ -71,9 +73,8 @@ class BiasedAttention(BEiTAttention):
             (B, heads, N, C).
         """
         scores = (query * self.scale) @ key.transpose(2, 3)
-        same = scores.dtype == bias.dtype
-        scores = scores.add_(bias) if same else scores + bias
-        return self.attn_drop(scores.softmax(-1).to(value.dtype)) @ value
+        scores += bias
+        return self.attn_drop(scores.softmax(-1)) @ value
 
     def _project(self, x: Tensor) -> Tensor:
         if self.bias != 'qv_bias':
