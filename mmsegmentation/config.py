@@ -170,7 +170,10 @@ def schedule_notes(cfg: 'Config') -> list[str]:
         if not (falls and last and end) or part.get('by_epoch', True) != by_epoch:
             continue
         key = f'param_scheduler.{number}' if parts is given else 'param_scheduler'
-        if last > end:
+        if part.get('begin', 0) >= end:
+            what = f'begins at {part.begin}, and the run ends at {end}: no step has it'
+            notes.append(f'{key} ({part.type}) {what}')
+        elif last > end:
             what = f'falls until {last}, and the run ends at {end}: set {key}.end={end}'
             notes.append(f'{key} ({part.type}) {what}')
         elif last < end and part is parts[-1]:

@@ -72,9 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # For both sides, though a peer's own commands do not.
     kept = args.device == 'cpu' and keep_freed_memory()
     print(f'{_machine(args)}; {"freed memory kept" if kept else "memory by default"}')
-    records = [record for name in args.names for record in _measure_all(name, args)]
+    records: list[dict[str, Any]] = []
+    for name in args.names:
+        records += _measure_all(name, args)
+        if args.json:  # what is done outlasts an interruption
+            write_json(args.json, records)
     if args.json:
-        write_json(args.json, records)
         print(f'records: {args.json}')
     return int(any(record['same'] is False for record in records))
 
@@ -84,6 +87,8 @@ def _check(args: Namespace) -> None:
         number = getattr(args, name)
         if number is not None and number < 1:
             raise InputError(f'--{name} {number}', 'not above 0', 'give a count')
+    if args.json and args.json.is_dir():
+        raise InputError(args.json, 'is a folder', 'name a file')
     if args.json and args.json.exists() and not args.overwrite:
         raise InputError(args.json, 'exists', 'pass --overwrite to replace it')
 

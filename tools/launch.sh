@@ -37,6 +37,10 @@ fail() {
     exit 2
 }
 
+if [ "${1:-}" = --help ]; then
+    sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"
+    exit
+fi
 [ $# -gt 0 ] || fail 'command: none given; name one, such as tools/train.py CONFIG'
 [ -f "$1" ] || fail "$1: no such file; name a command of tools/"
 case ${1##*/} in

@@ -142,7 +142,9 @@ class Worker:
         )
         names = 'sampler', 'pruner', 'seed', 'score', 'minimize', 'fold', 'amp'
         settings = {name: getattr(args, name) for name in (*names, 'from_scratch')}
+        settings['cfg_options'] = sorted(args.cfg_options)
         settings['config'] = f'{Path(args.config).name} ({self._fingerprint()})'
+        settings['data_root'] = names_of_data(self.cfg)
 
         def progress(number: int) -> str:
             path = noted_checkpoint(args.work_dir / trial_name(number))
@@ -156,8 +158,8 @@ class Worker:
         """Return a short text that tells configs apart, wherever their data are."""
         from hashlib import sha256
 
-        content = {k: v for k, v in self.cfg.to_dict().items() if k != 'work_dir'}
-        text = repr(content).replace(repr(self.cfg.get('data_root')), '')
+        content = {k: v for k, v in self.base.to_dict().items() if k != 'work_dir'}
+        text = repr(content).replace(repr(self.base.get('data_root')), '')
         return f'sha256 {sha256(text.encode()).hexdigest()[:16]}'
 
     def _claim_folder(self) -> None:
@@ -320,11 +322,23 @@ class Worker:
         best = content['trials'][content['best']]
         print(f'best: trial {best["number"]}  {self.args.score} {best["value"]:.4f}')
         words = [shown(folder / 'best.py'), *self.words_of_best]
-        print(f'python tools/train.py {shlex.join(words)}')
+        print(f'python {shown(jobs.HOME / "tools/train.py")} {shlex.join(words)}')
 
 
 def _short(value: Any) -> Any:
     return f'{value:.4g}' if isinstance(value, float) else value
+
+
+def names_of_data(cfg: 'Config') -> str:
+    """Return a short text that tells data apart, wherever they are, by their names."""
+    from hashlib import sha256
+
+    root = Path(cfg.get('data_root') or os.devnull)
+    folders = [root / part / 'images' for part in ('train', 'valid')]
+    found = [path for folder in folders for path in folder.rglob('*')]
+    names = sorted(path.relative_to(root).as_posix() for path in found)
+    digest = sha256('\n'.join(names).encode()).hexdigest()
+    return f'of {len(names)} files (sha256 {digest[:16]})'
 
 
 def validations_of(cfg: 'Config') -> int | None:

@@ -121,6 +121,24 @@ def test_command__its_attention_agrees_with_the_peer(tmp_path):
     assert all(record['same'] for record in read_json(path))
 
 
+def test_command__that_is_interrupted_keeps_what_is_done(monkeypatch, tmp_path):
+    def measured(name, args):
+        if name == 'head':
+            raise KeyboardInterrupt
+        return [{'benchmark': name, 'same': True}]
+
+    monkeypatch.setattr(benchmark, '_measure_all', measured)
+    path = tmp_path / 'records.json'
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(['metric', 'head', '--json', str(path)])
+    assert [record['benchmark'] for record in read_json(path)] == ['metric']
+
+
+def test_command__writes_no_file_in_place_of_a_folder(tmp_path):
+    with pytest.raises(InputError, match='is a folder; name a file'):
+        benchmark.main(['metric', '--overwrite', '--json', str(tmp_path)])
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -135,6 +135,13 @@ run_command(main)
 """
 
 
+def test_launch__explains_itself(launch):
+    code, out, err = output(launch('--help'))
+    assert (code, err) == (0, '')
+    assert out.startswith('Start a command of tools/ in several processes.')
+    assert 'PROCS=2 tools/launch.sh' in out and 'pipefail' not in out
+
+
 def test_launch__machine_that_lost_a_process_starts_all_again(launch, tmp_path):
     # What a training makes of it: test_processes.py.
     script = tmp_path / 'killed.py'

@@ -1,6 +1,7 @@
 """Studies from the command line: the loop of a worker, and what it leaves."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -167,8 +168,24 @@ def test_folder_of_something_else__is_left_alone(arguments, misuse, tmp_path, ru
 def test_changed_config__is_another_study(arguments, misuse, run, tmp_path):
     assert run(tune.main, *arguments(TRAIN, '--trials', 1))[0] == 0
     options = ('--cfg-options', 'train_cfg.max_iters=8')
+    misuse(tune.main, 'begun without --cfg-options; ', *arguments(TRAIN, *options))
+    argv = arguments(TRAIN)
+    with Path(argv[0]).open('a') as file:
+        print('train_cfg.update(max_iters=8)', file=file)
     message = r'begun with --config tiny\.py \(sha256 \w+\), not tiny\.py \(sha256'
-    misuse(tune.main, message, *arguments(TRAIN, *options))
+    misuse(tune.main, message, *argv)
+
+
+def test_other_data__are_another_study(arguments, misuse, run, shared_data, tmp_path):
+    data = ('--data-root', shared_data)
+    assert run(tune.main, *arguments(TRAIN, '--trials', 1, *data))[0] == 0
+    moved = shutil.copytree(shared_data, tmp_path / 'moved')
+    again = arguments(TRAIN, '--trials', 2, '--data-root', moved)
+    assert run(tune.main, *again)[0] == 0
+    images = (moved / 'train/images').rglob('*')
+    next(path for path in images if path.is_file()).unlink()
+    message = r'begun with --data-root of \d+ files \(sha256 \w+\), not of \d+ files'
+    misuse(tune.main, message, *again)
 
 
 def test_validations__are_counted_as_the_loop_does(write_config):
