@@ -150,7 +150,7 @@ def train_in():
             },
             log_level='ERROR',
             default_scope='mmseg',
-            experiment_name=f'{folder.name}{number}',
+            experiment_name=f'{folder.parent.name}_{folder.name}{number}',
             randomness={'seed': 0},
             load_from=start and str(start),
             resume=bool(start),
