@@ -63,7 +63,7 @@ def test_screen__shows_loss_rate_time_and_scores(
     first, length, last = out.splitlines()
     assert first.startswith(f'log: {tmp_path / "w"}')
     # Four steps of a schedule for more.
-    assert length.startswith('param_scheduler.1 (PolyLR) falls until 360, and the run')
+    assert length.startswith('param_scheduler.1 (PolyLR) begins at 30, and the run')
     assert last.startswith(f'best: {tmp_path / "w" / "best_mIoU_iter_"}')
 
 
