@@ -114,8 +114,8 @@ def check_arguments(cfg: 'Config') -> list[str]:
     lines: list[str] = []
     _check_hooks(cfg.get('default_hooks') or {})
     lines += _check_names('env_cfg', cfg.get('env_cfg') or {}, ENV_CFG, '', True)
+    ours = cfg.get('default_scope', 'mmseg') in KNOWN
     for key, registry in TOP.items():
-        ours = cfg.get('default_scope', 'mmseg') in KNOWN
         for place, part, kind, known in _parts(cfg.get(key), key, registry, ours):
             lines += _check_part(place, part, kind)
             if known:
@@ -205,6 +205,8 @@ def _check_type(place: str, part: dict, kind: str | None) -> None:
         return
     if kind == 'METRICS' and 'metrics' in part:
         return  # MMEngine's Evaluator, of several
+    if find_class(name, kind) is not None:
+        return
     from mmseg import registry
 
     known: set[str] = set()
@@ -212,11 +214,10 @@ def _check_type(place: str, part: dict, kind: str | None) -> None:
     while level is not None:
         known |= level.module_dict.keys()
         level = level.parent
-    if find_class(name, kind) is None and name not in known:
-        near = get_close_matches(name, known, 1)
-        hint = f'write {near[0]}, or ' if near else ''
-        text = f'there is no {name} among {kind}, {hint}name its module in'
-        raise LookupError(f'{place}: {text} custom_imports')
+    near = get_close_matches(name, known, 1)
+    hint = f'write {near[0]}, or ' if near else ''
+    text = f'there is no {name} among {kind}, {hint}name its module in'
+    raise LookupError(f'{place}: {text} custom_imports')
 
 
 def _hands_on(found: Any) -> bool:

@@ -156,11 +156,9 @@ class Worker:
 
     def _fingerprint(self) -> str:
         """Return a short text that tells configs apart, wherever their data are."""
-        from hashlib import sha256
-
         content = {k: v for k, v in self.base.to_dict().items() if k != 'work_dir'}
         text = repr(content).replace(repr(self.base.get('data_root')), '')
-        return f'sha256 {sha256(text.encode()).hexdigest()[:16]}'
+        return _digest(text)
 
     def _claim_folder(self) -> None:
         from mmsegmentation.files import read_json
@@ -331,14 +329,18 @@ def _short(value: Any) -> Any:
 
 def names_of_data(cfg: 'Config') -> str:
     """Return a short text that tells data apart, wherever they are, by their names."""
-    from hashlib import sha256
-
     root = Path(cfg.get('data_root') or os.devnull)
     folders = [root / part / 'images' for part in ('train', 'valid')]
     found = [path for folder in folders for path in folder.rglob('*')]
     names = sorted(path.relative_to(root).as_posix() for path in found)
-    digest = sha256('\n'.join(names).encode()).hexdigest()
-    return f'of {len(names)} files (sha256 {digest[:16]})'
+    digest = _digest('\n'.join(names))
+    return f'of {len(names)} files ({digest})'
+
+
+def _digest(text: str) -> str:
+    from hashlib import sha256
+
+    return f'sha256 {sha256(text.encode()).hexdigest()[:16]}'
 
 
 def validations_of(cfg: 'Config') -> int | None:
