@@ -1,10 +1,9 @@
-"""What the commands that need a model share: quiet imports, configs, checkpoints."""
+"""What the commands that need a model share: quiet imports, configs, runners."""
 
 import contextlib
 import io
 import logging
 import os
-import pickle
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.blame import blame, split_option
 from mmsegmentation.command import InputError
-from mmsegmentation.sealed import damage_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
-    from torch.nn import Module
 
-PRETRAINED = Path('pretrained')
 # Bytes of freed memory that a process which only predicts keeps, see allocator.py.
 PREDICTING_KEEPS = 1 << 30
 # What the libraries raise at a wrong argument; MMSegmentation mostly asserts.
@@ -184,222 +180,3 @@ def _check_names(cfg: 'Config') -> None:
         refuse_unknown((cfg.get('optim_wrapper') or {}).get('optimizer'), registry)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         refuse_unknown((cfg.get(key) or {}).get('collate_fn'), FUNCTIONS)
-
-
-def find_pretrained(cfg: 'Config') -> list[str]:
-    """Replace addresses of pretrained weights in ``cfg`` by files, and return these.
-
-    A file is looked for in ``pretrained/`` and in torch's cache; else it is fetched to
-    ``pretrained/``, on each machine by its first process alone.
-
-    Raises:
-        InputError: It is nowhere, and cannot be fetched.
-    """
-    from mmengine.dist import barrier
-
-    first = os.environ.get('LOCAL_RANK', '0') == '0'
-    if not first:
-        barrier()
-    files = []
-    for owner in _pretrained_owners(cfg.model):
-        files.append(_local_file(owner['init_cfg']['checkpoint']))
-        owner['init_cfg']['checkpoint'] = files[-1]
-    if cfg.get('load_from'):
-        cfg.load_from = _local_file(cfg.load_from)
-        files.append(cfg.load_from)
-    if first:
-        barrier()
-    return files
-
-
-def start_from_scratch(cfg: 'Config') -> None:
-    """Drop pretrained weights from ``cfg``."""
-    for owner in _pretrained_owners(cfg.model):
-        owner.pop('init_cfg')
-    cfg.load_from = None
-
-
-def _pretrained_owners(model: Any) -> Iterator[dict]:
-    """Yield each part of a model whose ``init_cfg`` names a file."""
-    children = list(model.values()) if isinstance(model, dict) else model
-    if isinstance(model, dict):
-        init_cfg = model.get('init_cfg')
-        if (
-            isinstance(init_cfg, dict)
-            and init_cfg.get('type') == 'Pretrained'
-            and isinstance(init_cfg.get('checkpoint'), str)
-        ):
-            yield model
-    for child in children:
-        if isinstance(child, dict | list | tuple):
-            yield from _pretrained_owners(child)
-
-
-def _local_file(address: str) -> str:
-    if '://' not in address:
-        path = Path(address)
-        if path.is_file():
-            return str(path)
-        raise InputError(
-            path, 'no such checkpoint', 'correct the path, or pass --from-scratch'
-        )
-    import torch
-
-    name = address.rsplit('/', 1)[-1].partition('?')[0]
-    target = PRETRAINED / name
-    cache = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    for path in (target, cache):
-        if path.is_file():
-            return str(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Fetched beside the target, and renamed once whole.
-        torch.hub.download_url_to_file(address, str(target))
-    except OSError as error:
-        raise InputError(
-            name,
-            f'pretrained weights are not here and cannot be fetched ({error})',
-            f'download {address} to {target}, or pass --from-scratch',
-        ) from None
-    return str(target)
-
-
-def check_checkpoint(path: str) -> dict:
-    """Return a checkpoint's content, read as data only: no code in it is run.
-
-    Raises:
-        InputError: The file is missing, damaged, or holds more than data.
-    """
-    if not Path(path).is_file():
-        raise InputError(path, 'no such checkpoint', 'check the path')
-    if Path(path).suffix == '.safetensors':
-        raise InputError(
-            path,
-            'holds weights for other programs',
-            'name the .pth that it was exported from',
-        )
-    with Path(path).open('rb') as file:
-        # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
-        if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
-            raise InputError(path, 'not a readable checkpoint', 'copy it again')
-    damage = damage_of(Path(path))
-    if damage:
-        raise InputError(
-            path,
-            f'not a readable checkpoint ({damage})',
-            'copy it again, or name the one before',
-        )
-    try:
-        content = read_data(path)
-    except pickle.UnpicklingError:
-        raise InputError(
-            path,
-            'holds more than weights and numbers, and is not run',
-            'save it again with its state_dict alone',
-        ) from None
-    except Exception as error:  # damage surfaces anywhere in torch's reader
-        raise InputError(
-            path, f'not a readable checkpoint ({error})', 'copy it again'
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError(path, 'holds no state_dict', 'name a checkpoint')
-    return content
-
-
-def read_data(path: str, map_location: Any = 'cpu') -> Any:
-    """Read a checkpoint with PyTorch's reader of data, which runs nothing.
-
-    Raises:
-        pickle.UnpicklingError: It holds more.
-    """
-    import torch
-
-    _allow_numbers()
-    return torch.load(path, map_location=map_location, weights_only=True)
-
-
-def _allow_numbers() -> None:
-    """Let torch's reader of data know the numbers that MMEngine saves with weights."""
-    import numpy as np
-    from mmengine.logging.history_buffer import HistoryBuffer
-    from numpy._core import multiarray
-    from torch.serialization import add_safe_globals
-
-    dtypes = [type(np.dtype(name)) for name in ('f8', 'f4', 'i8', 'i4', 'bool')]
-    add_safe_globals(
-        [
-            HistoryBuffer,
-            (_history_method, 'builtins.getattr'),
-            np.ndarray,
-            np.dtype,
-            multiarray._reconstruct,
-            multiarray.scalar,
-            *dtypes,
-        ]
-    )
-
-
-def load_weights(model: 'Module', content: dict, path: str) -> None:
-    """Load a checkpoint into a model, or stop where it does not fit.
-
-    Args:
-        content: What :func:`check_checkpoint` returned.
-
-    Raises:
-        InputError: A weight is missing or of another shape.
-    """
-    weights = check_weights(model, content, path)
-    _inner(model).load_state_dict(weights, strict=False)
-
-
-def check_weights(
-    model: 'Module', content: dict, path: str, *, new_classes: bool = False
-) -> dict[str, Any]:
-    """Return the weights of a checkpoint, or stop where they do not fit a model.
-
-    MMEngine would keep the values that the model began with, and note it in the log.
-    The auxiliary head, which predicts nothing, may be missing.
-
-    Args:
-        content: What :func:`check_checkpoint` returned.
-        new_classes: The classifiers, ``conv_seg``, may be missing or of another shape.
-
-    Raises:
-        InputError: A weight is missing or of another shape.
-    """
-    given = content.get('state_dict', content)
-    weights = {name.removeprefix('module.'): value for name, value in given.items()}
-    own = _inner(model).state_dict()
-    wrong = [
-        name
-        for name, value in own.items()
-        if getattr(weights.get(name), 'shape', None) != value.shape
-        and not (name.startswith('auxiliary_head.') and name not in weights)
-        and not (new_classes and '.conv_seg.' in name)
-    ]
-    if wrong:
-        raise InputError(
-            path,
-            f'does not fit the model: {len(wrong)} of {len(own)} weights are missing '
-            f'or of another shape, {wrong[0]} first',
-            'name the config that it was trained with',
-        )
-    return weights
-
-
-def _inner(model: Any) -> 'Module':
-    while hasattr(model, 'module'):  # of test-time augmentation, or of many processes
-        model = model.module
-    return model
-
-
-def _history_method(owner: type, name: str) -> Any:
-    """Stand for ``getattr`` in checkpoints: MMEngine's loss history names its methods.
-
-    Nothing else may be looked up.
-    """
-    from mmengine.logging.history_buffer import HistoryBuffer
-
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise pickle.UnpicklingError(f'{owner}.{name} is no method of a loss history')
-    return getattr(owner, name)

@@ -12,12 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.checkpoints import check_checkpoint, check_weights
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, sha256_of, write_whole
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_predicting, trained_on
 from mmsegmentation.pseudo_config import noted_pseudo
-from mmsegmentation.runtime import check_checkpoint, check_weights, read_config, silence
+from mmsegmentation.runtime import read_config, silence
 from mmsegmentation.sealed import seal
 from tools.test import build_tester, choose_images, choose_part
 

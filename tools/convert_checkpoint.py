@@ -9,16 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, whole_file
-from mmsegmentation.runtime import (
-    MISUSES,
-    check_checkpoint,
-    quiet,
-    read_config,
-    silence,
-    start_from_scratch,
-)
+from mmsegmentation.pretrained import start_from_scratch
+from mmsegmentation.runtime import MISUSES, quiet, read_config, silence
 
 if TYPE_CHECKING:
     from mmengine.config import Config

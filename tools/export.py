@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, sha256_of, write_whole
-from mmsegmentation.runtime import check_checkpoint, silence
+from mmsegmentation.runtime import silence
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
-from mmsegmentation.runtime import load_weights
+from mmsegmentation.checkpoints import load_weights
 
 Weights = dict[str, Tensor]
 Read = Callable[[str], Weights]

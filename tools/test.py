@@ -8,22 +8,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.checkpoints import check_checkpoint, load_weights
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import id_below, sha256_of, whole_folder, write_json
 from mmsegmentation.fold_config import of_fold, use_fold
 from mmsegmentation.fold_origin import check_predicting
 from mmsegmentation.folds import ROLES, Fold
 from mmsegmentation.predictions import MARKER, finish_predictions
+from mmsegmentation.pretrained import start_from_scratch
 from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import noted_pseudo
-from mmsegmentation.runtime import (
-    build_runner,
-    check_checkpoint,
-    load_weights,
-    read_config,
-    silence,
-    start_from_scratch,
-)
+from mmsegmentation.runtime import build_runner, read_config, silence
 from mmsegmentation.scores import score_table
 
 if TYPE_CHECKING:

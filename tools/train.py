@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.checkpoints import check_checkpoint, check_weights, load_weights
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.config import check_strategy, schedule_notes
 from mmsegmentation.config_bases import check_bases
@@ -18,20 +19,16 @@ from mmsegmentation.fold_origin import (
 )
 from mmsegmentation.folds import Fold
 from mmsegmentation.memory import out_of_memory
+from mmsegmentation.pretrained import find_pretrained, start_from_scratch
 from mmsegmentation.processes import BEGUN, SAVED, is_loss, is_noted, processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
     blame,
     build_runner,
-    check_checkpoint,
-    check_weights,
-    find_pretrained,
-    load_weights,
     quiet,
     read_config,
     silence,
-    start_from_scratch,
     tell,
 )
 from mmsegmentation.sealed import remove_leftovers

@@ -6,8 +6,8 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader, Runner
 from torch import nn
 
+from mmsegmentation.checkpoints import read_data
 from mmsegmentation.engine.quiet import Quiet, share_batch
-from mmsegmentation.runtime import read_data
 from mmsegmentation.sealed import write_sealed
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmsegmentation.runtime import check_checkpoint
+from mmsegmentation.checkpoints import check_checkpoint
 
 # Of the clock, or of the place.
 PASSING = 'time', 'data_time', 'memory', 'eta'

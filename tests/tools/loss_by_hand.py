@@ -10,7 +10,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import DATASETS, MODELS
 from torch.nn.functional import cross_entropy, interpolate
 
-from mmsegmentation.runtime import check_checkpoint, quiet, read_config
+from mmsegmentation.checkpoints import check_checkpoint
+from mmsegmentation.runtime import quiet, read_config
 
 
 def loss_by_hand(

@@ -8,9 +8,10 @@ from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from torch.utils.data import DataLoader
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.engine import SeededInfiniteSampler
 from mmsegmentation.files import read_json
-from mmsegmentation.runtime import check_checkpoint, quiet, read_config
+from mmsegmentation.runtime import quiet, read_config
 from mmsegmentation.sealed import MARK
 from tools import average, soup, test
 from tools.soup import Judge, Mean, Soup, best_alone, first_of, greedy, uniform

@@ -10,7 +10,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmsegmentation.runtime import check_checkpoint, load_weights
+from mmsegmentation.checkpoints import check_checkpoint, load_weights
 from tools import convert_checkpoint
 
 DEPTHS, CHANNELS = (1, 1, 2, 1), (8, 12, 16, 20)

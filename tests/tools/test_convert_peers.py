@@ -12,7 +12,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmsegmentation.runtime import check_checkpoint, load_weights
+from mmsegmentation.checkpoints import check_checkpoint, load_weights
 from tools import convert_checkpoint
 
 pytestmark = pytest.mark.filterwarnings('ignore')

@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from mmsegmentation.runtime import check_checkpoint
+from mmsegmentation.checkpoints import check_checkpoint
 from tools import convert_checkpoint, test, train
 
 # facebookresearch's names for parts of ours.

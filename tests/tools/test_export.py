@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.classes import CLASSES
 from mmsegmentation.command import InputError
 from mmsegmentation.files import sha256_of
-from mmsegmentation.runtime import check_checkpoint
 from tools import convert_checkpoint, export
 
 

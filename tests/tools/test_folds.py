@@ -10,13 +10,14 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.datasets.transforms.donors import find_donors
 from mmsegmentation.files import read_json, read_mask
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.folds import open_folds
 from mmsegmentation.parts import find_masks
 from mmsegmentation.predictions import open_predictions
-from mmsegmentation.runtime import check_checkpoint, read_config
+from mmsegmentation.runtime import read_config
 from tools import test, train
 from utils.join import main as join
 from utils.split import main as split

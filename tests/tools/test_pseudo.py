@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.files import read_json, sha256_of
 from mmsegmentation.predictions import open_predictions
-from mmsegmentation.runtime import check_checkpoint
 from tools import test, train
 from utils.pseudo_label import main as pseudo_label
 

@@ -524,8 +524,8 @@ def test_cycle__with_folds_trains_labels_and_judges(
 
 def check_labels_of(fold, data_root, work_dir):
     """Labels are of the fold's model, and what learnt from them knows their origin."""
+    from mmsegmentation.checkpoints import check_checkpoint
     from mmsegmentation.files import sha256_of
-    from mmsegmentation.runtime import check_checkpoint
 
     part = data_root / f'pseudo_fold{fold}_round1'
     made = read_json(part / 'pseudo.json')

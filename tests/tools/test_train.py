@@ -6,10 +6,12 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.engine import Bf16OptimWrapper
 from mmsegmentation.files import read_json, write_mask
 from mmsegmentation.models import FastEncoderDecoder
-from mmsegmentation.runtime import check_checkpoint, find_pretrained, read_config
+from mmsegmentation.pretrained import find_pretrained
+from mmsegmentation.runtime import read_config
 from tools import train
 
 

@@ -12,8 +12,8 @@ import torch
 from mmengine.config import Config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.files import read_json, read_mask
-from mmsegmentation.runtime import check_checkpoint
 from tests.tools.loss_by_hand import loss_by_hand
 from tools import test, train
 from tools.soup import Mean

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.command import InputError
 from mmsegmentation.engine import FiniteLossHook, QuietRunner
 from mmsegmentation.files import read_json
-from mmsegmentation.runtime import check_checkpoint
 
 NAN, INF = math.nan, math.inf
 

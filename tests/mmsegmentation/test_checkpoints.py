@@ -1,0 +1,112 @@
+"""Checkpoints are data: what is read of them, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmsegmentation.checkpoints import check_checkpoint, check_weights
+from mmsegmentation.command import InputError
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_check_checkpoint__reads_weights_numbers_and_loss_history(tmp_path):
+    history = HistoryBuffer([3.0, 1.0], [1, 1])
+    torch.save(
+        {
+            'state_dict': {'w': torch.arange(3)},
+            'message_hub': {'log_scalars': {'loss': history}},
+            'meta': {'seed': 0, 'score': np.float64(0.5), 'iou': np.ones(2, 'f4')},
+        },
+        tmp_path / 'w.pth',
+    )
+    content = check_checkpoint(str(tmp_path / 'w.pth'))
+    assert content['state_dict']['w'].tolist() == [0, 1, 2]
+    found = content['message_hub']['log_scalars']['loss']
+    assert (found.mean(), found.statistics('min')) == (2.0, 1.0)
+    assert content['meta']['score'] == 0.5
+    assert content['meta']['iou'].tolist() == [1, 1]
+
+
+class Call:
+    """Unpickled by a trusting reader, it calls ``function``."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    'smuggled',
+    [
+        Call(eval, "open('witness', 'w')"),
+        Call(exec, "open('witness', 'w')"),
+        Call(getattr, HistoryBuffer, '__init__'),
+        Call(getattr, HistoryBuffer, '_statistics_methods'),
+        Call(getattr, np.ndarray, 'tofile'),
+        Call(getattr, torch.Tensor, 'min'),
+    ],
+    ids=['eval', 'exec', 'constructor', 'private', 'numpy', 'tensor'],
+)
+@pytest.mark.parametrize('archive', [True, False])
+def test_check_checkpoint__looks_nothing_else_up(tmp_path, smuggled, archive):
+    path = tmp_path / 'w.pth'
+    content = {'state_dict': {}, 'meta': smuggled}
+    torch.save(content, path, _use_new_zipfile_serialization=archive)
+    with pytest.raises(InputError, match='holds more than weights and numbers'):
+        check_checkpoint(str(path))
+    assert not (tmp_path / 'witness').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'new_classes', 'wrong'),
+    [
+        ({}, False, None),
+        ({'head.conv_seg.bias': torch.zeros(9)}, True, None),
+        ({'head.conv_seg.bias': torch.zeros(9)}, False, r'head\.conv_seg\.bias'),
+        ({'body.bias': torch.zeros(9)}, True, r'body\.bias'),
+        ({'module.body.bias': torch.zeros(9)}, True, r'body\.bias'),
+    ],
+    ids=['all fit', 'classes may differ', 'classes', 'shape', 'of many processes'],
+)
+def test_check_weights__names_what_does_not_fit(change, new_classes, wrong):
+    head = torch.nn.ModuleDict({'conv_seg': torch.nn.Linear(2, 3)})
+    model = torch.nn.ModuleDict({'body': torch.nn.Linear(2, 2), 'head': head})
+    content = {'state_dict': {**model.state_dict(), **change}}
+    if wrong:
+        message = rf'w\.pth: does not fit the model: 1 of 4 weights .* {wrong} first'
+        with pytest.raises(InputError, match=message):
+            check_weights(model, content, 'w.pth', new_classes=new_classes)
+    else:
+        weights = check_weights(model, content, 'w.pth', new_classes=new_classes)
+        assert weights.keys() == model.state_dict().keys()
+
+
+TEXTS = [b'', b'<!DOCTYPE html>', b'version https://git-lfs.github.com/spec/v1', b'PK']
+
+
+@pytest.mark.parametrize('content', TEXTS, ids=['empty', 'page', 'pointer', 'zip'])
+def test_check_checkpoint__file_of_another_kind_is_called_unreadable(tmp_path, content):
+    (tmp_path / 'w.pth').write_bytes(content)
+    with pytest.raises(InputError, match=r'w\.pth: not a readable checkpoint'):
+        check_checkpoint(str(tmp_path / 'w.pth'))
+
+
+@pytest.mark.parametrize('archive', [True, False])
+def test_check_checkpoint__cut_off_anywhere_it_is_one_error(tmp_path, archive):
+    # What torch says of a bare pickle depends on where it ends.
+    message = r'w\.pth: not a readable' + ('' if archive else '|holds more than')
+    path = tmp_path / 'w.pth'
+    content = {'state_dict': {'w': torch.ones(2, 2)}}
+    torch.save(content, path, _use_new_zipfile_serialization=archive)
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 23):
+        path.write_bytes(whole[:end])
+        with pytest.raises(InputError, match=message):
+            check_checkpoint(str(path))
