@@ -286,11 +286,11 @@ def _runs(counts: str) -> list[int] | None:
         code = ord(char) - 48
         value |= (code & 0x1F) << shift
         shift += 5
-        if code & 0x20:
-            continue
         # Seven characters hold the largest image; more overflow pycocotools' integers.
         if shift > 35:
             return None
+        if code & 0x20:
+            continue
         if code & 0x10:
             value -= 1 << shift
         if len(runs) > 2:

@@ -8,6 +8,8 @@ import numpy as np
 # What lies on top where objects overlap. ``area`` is the official order: largest first,
 # so small objects stay visible. ``points`` is the other one in circulation.
 ORDERS = ('area', 'points')
+# Pixels along the outline of a polygon: pycocotools takes 80 bytes for each.
+LONGEST = 1 << 20
 
 
 def paint(
@@ -22,6 +24,8 @@ def paint(
     Equals the official loop: sorted by ``area``, largest first (equal areas in the
     order of the file), each object's ``annToMask`` painted over the earlier ones. But
     objects are painted by their run lengths, so that each costs its own pixels alone.
+    An outline that leaves the image and is longer than ``LONGEST`` pixels is cut at the
+    image first, where pixels on its edges may differ.
 
     Args:
         annotations: COCO annotations of one image.
@@ -53,15 +57,12 @@ def to_runs(
 ) -> list[list[bytes]]:
     """Return COCO's compressed run lengths of the parts of each object.
 
-    Polygons of fewer than three points are left out; points outside the image are
-    moved to its border.
+    Polygons of fewer than three points are left out. A polygon may leave the image.
     """
     from pycocotools import mask as coco_mask
 
     outlines = [
-        []
-        if isinstance(shape, Mapping)
-        else [clip(p, height, width) for p in shape if len(p) >= 6]
+        [] if isinstance(shape, Mapping) else _outlines(shape, height, width)
         for shape in segmentations
     ]
     polygons = [p for parts in outlines for p in parts]
@@ -100,12 +101,59 @@ def _merge(parts: Sequence[bytes], height: int, width: int) -> Mapping[str, Any]
     return coco_mask.merge([{'size': [height, width], 'counts': c} for c in parts])
 
 
-def clip(polygon: Sequence[float], height: int, width: int) -> np.ndarray:
-    """Return ``x, y, x, y, ...`` as float64, with each point moved into the image."""
-    points = np.asarray(polygon, np.float64)
-    if points.min() >= 0 and points.max() <= min(height, width):
-        return points
-    return points.reshape(-1, 2).clip(0, (width, height)).ravel()
+def _outlines(
+    shape: Sequence[Sequence[float]], height: int, width: int
+) -> list[np.ndarray]:
+    """Return the polygons that can be drawn: ``x, y, x, y, ...`` each, float64."""
+    outlines = []
+    for polygon in shape:
+        points = np.asarray(polygon, np.float64)
+        if len(points) >= 6 and _is_too_long(points, height, width):
+            points = cut(points.reshape(-1, 2), height, width).ravel()
+        if len(points) >= 6:
+            outlines.append(points)
+    return outlines
+
+
+def _is_too_long(points: np.ndarray, height: int, width: int) -> bool:
+    if points.min() >= 0 and points.max() <= max(height, width):
+        return False
+    corners = points.reshape(-1, 2)
+    steps = np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1)
+    return bool(steps.sum() > LONGEST)
+
+
+def cut(corners: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the part of a polygon within one pixel around the image.
+
+    After Sutherland and Hodgman (https://doi.org/10.1145/360767.360802): pieces of a
+    polygon that is cut apart hang together along that frame, outside the image.
+
+    Args:
+        corners: x and y in pixels, (corners, 2) float64.
+
+    Returns:
+        x and y, (corners, 2) float64; none where the polygon lies elsewhere.
+    """
+    for axis, side in enumerate((width, height)):
+        corners = _cut_above(corners, axis, side + 1)
+        corners = -_cut_above(-corners, axis, 1)
+    return corners
+
+
+def _cut_above(corners: np.ndarray, axis: int, limit: float) -> np.ndarray:
+    """Return the part of a polygon whose coordinate ``axis`` is at most ``limit``."""
+    ends = np.roll(corners, -1, axis=0)
+    inside = corners[:, axis] <= limit
+    crosses = inside != np.roll(inside, -1)
+    start, step = corners[crosses], ends[crosses] - corners[crosses]
+    share = (limit - start[:, axis]) / step[:, axis]
+    borders = corners.copy()
+    borders[crosses] = start + share[:, None] * step
+    borders[:, axis] = limit
+    # After each corner the point where its edge meets the limit, if it does.
+    points = np.stack([corners, borders], axis=1)
+    return points[np.stack([inside, crosses], axis=1)]
 
 
 def _area(

@@ -1,5 +1,7 @@
 """What a COCO JSON may hold: names in any script, and run lengths that are whole."""
 
+from time import process_time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,6 +53,19 @@ def test_compressed_problem__broken_text_is_never_of_another_mask(mask, data):
 def test_compressed_problem__any_text_is_refused_or_covers_the_image(text):
     if _compressed_problem(text, [3, 4]) is None:
         assert sum(_runs(text) or ()) == 12
+
+
+@pytest.mark.parametrize(('length', 'found'), [(7, [12]), (8, None), (1000, None)])
+def test_runs__number_of_more_than_seven_characters_is_refused(length, found):
+    """Zeros keep its value, but pycocotools would shift beyond its integers."""
+    text = chr(48 + 12 + 32) + chr(48 + 32) * (length - 2) + chr(48)
+    assert _runs(text) == found
+
+
+def test_runs__text_that_never_ends_a_number_takes_no_time():
+    before = process_time()
+    assert _runs(chr(48 + 63) * 1_000_000) is None
+    assert process_time() - before < 1
 
 
 json_values = st.one_of(

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
 from mmsegmentation.files import read_json
-from utils.rasterise import paint, to_rle
+from utils.rasterise import cut, paint, to_rle
 from utils.run_lengths import count_ids, paint_runs
 
 # pycocotools' own arrays do not know NumPy 2's copy keyword.
@@ -109,18 +109,67 @@ def test_paint__polygon_of_two_points_is_left_out_and_the_rest_painted():
     assert to_rle([[0, 0, 7, 7]], SIZE, SIZE) is None
 
 
-def test_paint__points_outside_are_moved_to_the_border():
+def test_paint__outline_that_leaves_the_image_is_cut_and_not_bent():
     label_map = painted(thing(1, square(4, 4, 40, 40), area=16))
     np.testing.assert_array_equal(label_map, expected((1, slice(4, 8))))
+    # With its corners moved to the border, IoU with the right mask was 0.36.
+    triangle = thing(1, [-40, 20, 60, -30, 140, 90], area=1)
+    np.testing.assert_array_equal(
+        paint([triangle], 100, 100, LABELS), official([triangle], 100, 100)
+    )
 
 
-@pytest.mark.parametrize('far', [1e9, 1e299, 10**200])
+@pytest.mark.parametrize('far', [1e5, 1e9, 1e299, 10**200])
 def test_paint__huge_coordinates_need_no_memory(far):
     before = getrusage(RUSAGE_SELF).ru_maxrss
     label_map = painted(thing(1, square(-far, -far, far, far), area=1))
     assert (label_map == 1).all()
     # KiB on Linux.
-    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 50_000
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize('far', [1e5, 1e9])
+def test_paint__huge_outlines_keep_their_edges(far):
+    # A slope of two through the first pixel, and all to the left of it.
+    label_map = painted(thing(1, [-far, -2 * far, far, 2 * far, -far, 2 * far], area=1))
+    near = official([thing(1, [-9, -18, 9, 18, -9, 18], area=1)], SIZE, SIZE)
+    np.testing.assert_array_equal(label_map, near)
+    # Its long side passes the image far away.
+    beside = thing(1, [4, -far, far, -far, far, 4], area=1)
+    assert not painted(beside).any()
+
+
+def test_paint__many_far_points_need_no_memory():
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    # Each of its teeth is as wide as pycocotools can bear once.
+    rows = np.linspace(0, SIZE, 2001)
+    comb = np.stack([np.resize([-4e5, 4e5], 2001), rows], axis=1)
+    assert painted(thing(1, comb.ravel().tolist(), area=1)).any()
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def holds(corners: np.ndarray, x: float, y: float) -> bool:
+    """Tell by the even-odd rule whether an outline holds a point."""
+    crossings = 0
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if (y0 > y) != (y1 > y):
+            crossings += x < x0 + (y - y0) / (y1 - y0) * (x1 - x0)
+    return crossings % 2 == 1
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(-30, 50)] * 2), min_size=3, max_size=9),
+    st.integers(0, 19),
+    st.integers(0, 9),
+)
+def test_cut__holds_the_same_points_of_the_image_and_ends_at_its_border(points, x, y):
+    corners = np.array(points, np.float64)
+    left = cut(corners, 10, 20)
+    assert (left >= -1).all()
+    assert (left <= (21, 11)).all()
+    # Off the grid, so that no point lies on an edge.
+    inside = x + np.sqrt(0.2), y + np.sqrt(0.3)
+    assert holds(left, *inside) == holds(corners, *inside)
 
 
 @pytest.mark.parametrize('compressed', [False, True])
@@ -144,12 +193,12 @@ def official(annotations: list[dict], height: int, width: int) -> np.ndarray:
     return label_map
 
 
-corners = st.lists(
-    st.tuples(st.floats(0, 40), st.floats(0, 30))
-    | st.tuples(*[st.integers(0, 30)] * 2),
-    min_size=3,
-    max_size=12,
-)
+near = st.tuples(st.floats(0, 40), st.floats(0, 30))
+on_grid = st.tuples(*[st.integers(-9, 50)] * 2)
+on_border = st.tuples(st.sampled_from([0, 20, 40]), st.sampled_from([0, 15, 30]))
+around = st.tuples(*[st.floats(-60, 100)] * 2)
+far = st.tuples(*[st.floats(-5000, 5000)] * 2)
+corners = st.lists(near | on_grid | on_border | around | far, min_size=3, max_size=12)
 objects = st.lists(
     st.tuples(st.lists(corners, min_size=1, max_size=3), st.integers(1, 10)), max_size=5
 )
@@ -157,7 +206,7 @@ objects = st.lists(
 
 @given(objects)
 def test_paint__equals_the_official_loop_on_any_outlines(shapes):
-    """Outlines may cross themselves, each other, and their own other parts."""
+    """Outlines may cross themselves, each other, their own other parts, the border."""
     annotations = [
         {
             'category_id': category,
