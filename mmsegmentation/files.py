@@ -184,6 +184,17 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def require_folder(path: Path, way_out: str = 'check the path') -> None:
+    """Stop if ``path`` is no folder.
+
+    Raises:
+        InputError: It is missing, or a file.
+    """
+    if not path.is_dir():
+        what = 'is a file, not a folder' if path.exists() else 'no such folder'
+        raise InputError(path, what, way_out)
+
+
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Stop if ``path`` is there and may not be replaced.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import mask_name, read_mask
+from mmsegmentation.files import mask_name, read_mask, require_folder
 from mmsegmentation.folds import ROLES
 
 # What utils/pseudo_label.py writes: labels that a model made, which are no truth, of
@@ -100,6 +100,7 @@ def locate(
     Raises:
         InputError: An image is in no part, or in two that are alike.
     """
+    require_folder(root, 'check --data-root')
     # What a command that was killed left behind begins with a dot.
     found = root.glob('[!.]*/images')
     parts = sorted(path.parent for path in found if path.is_dir())

@@ -22,6 +22,7 @@ from mmsegmentation.files import (
     mask_name,
     read_json,
     read_mask,
+    require_folder,
     write_json,
     write_mask,
 )
@@ -110,6 +111,7 @@ def open_predictions(folder: Path) -> Predictions:
     Raises:
         InputError: ``folder`` is none, or its ``predictions.json`` is damaged.
     """
+    require_folder(folder, 'run tools/test.py first')
     path = folder / MARKER
     if not path.is_file():
         raise InputError(

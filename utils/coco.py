@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +30,28 @@ class Findings:
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+class Tally:
+    """How often each finding comes, and where it came first."""
+
+    def __init__(self) -> None:
+        self._counts: Counter = Counter()
+        self._firsts: dict[str, str] = {}
+
+    def add(self, finding: str, image: str, annotation: Mapping | None = None) -> None:
+        """Count one more, in an annotation of an image or in the image itself."""
+        self._counts[finding] += 1
+        if finding not in self._firsts:
+            place = f'annotation {annotation.get("id")} of ' if annotation else ''
+            self._firsts[finding] = f'{place}{image}'
+
+    def lines(self) -> Iterator[str]:
+        """Yield each finding with its number, and where to look."""
+        for finding, count in self._counts.items():
+            things = finding if count > 1 else finding.replace('s ', ' ', 1)
+            first = ' first' * (count > 1)
+            yield f'{count} {things} ({self._firsts[finding]}{first})'
 
 
 @dataclass
@@ -101,11 +124,12 @@ def _labels(
         # Said once: its annotations need no second complaint.
         return {c['id']: 0 for c in categories if isinstance(c.get('id'), int)}
     labels: dict[int, int] = {}
+    strangers: list[str] = []
     for category in categories:
         name, number = str(category.get('name')), category.get('id')
         name = ALIASES.get(name, name)
         if name not in classes:
-            found.errors.append(f'{where}: unknown category {name!r} (id {number})')
+            strangers.append(_describe_stranger(name, number, classes))
         elif not isinstance(number, int) or number in labels:
             found.errors.append(f'{where}: category id {number!r} is not usable')
         elif ids_fixed and number != classes.index(name):
@@ -115,7 +139,20 @@ def _labels(
             )
         else:
             labels[number] = classes.index(name)
+    if strangers:
+        way_out = 'give your own by --classes' if ids_fixed else 'correct --classes'
+        found.errors.append(
+            f'{where}: unknown category {", ".join(strangers)}; the class table is '
+            f'{", ".join(classes)}: {way_out}'
+        )
     return labels
+
+
+def _describe_stranger(name: str, number: Any, classes: Sequence[str]) -> str:
+    by_small_letters = {known.lower(): known for known in classes}
+    close = get_close_matches(name.lower(), by_small_letters, n=1)
+    hint = f', nearest {by_small_letters[close[0]]!r}' if close else ''
+    return f'{name!r} (id {number}{hint})'
 
 
 def _images(rows: list[dict], where: str, found: Findings) -> list[dict]:
@@ -164,9 +201,8 @@ def _annotations(
     # Categories in `told` were complained of: no second complaint.
     images = {row['id']: row for row in part.images}
     part.annotations = {key: [] for key in images}
-    bare = set(images)
-    counts: Counter = Counter()
-    unknown: Counter = Counter()
+    bare = dict.fromkeys(images)
+    warned, unknown = Tally(), Tally()
     repeated = Counter(repr(row.get('id')) for row in rows if 'id' in row)
     for value in (v for v, n in repeated.items() if n > 1):
         found.errors.append(f'{where}: annotation id {value} comes more than once')
@@ -176,50 +212,48 @@ def _annotations(
         if not isinstance(key, int | str) or key not in images:
             found.errors.append(f'{name}: no image with id {key!r}')
             continue
-        bare.discard(key)
+        bare.pop(key, None)
+        image = images[key]
         if not isinstance(category, int) or category not in part.labels:
-            unknown[repr(category)] += repr(category) not in told
+            if repr(category) not in told:
+                text = f'annotations with the unknown category id {category!r}'
+                unknown.add(text, image['file_name'], row)
             continue
-        problem = _read_segmentation(row, images[key], counts)
+        problem = _read_segmentation(row, image, warned)
         if problem:
             found.errors.append(f'{name}: {problem}')
         else:
             part.annotations[key].append(row)
-    found.errors += [
-        f'{where}: {n} annotations have the unknown category id {value}'
-        for value, n in unknown.items()
-        if n
-    ]
-    counts['images without annotation: kept, all background'] = (
-        0 if part.name == 'test' else len(bare)
-    )
-    for text, n in counts.items():
-        if n:
-            things = text if n > 1 else text.replace('s ', ' ', 1)
-            found.warnings.append(f'{where}: {n} {things}')
+    for key in bare if part.name != 'test' else ():
+        text = 'images without annotation: kept, all background'
+        warned.add(text, images[key]['file_name'])
+    found.errors += [f'{where}: {line}' for line in unknown.lines()]
+    found.warnings += [f'{where}: {line}' for line in warned.lines()]
 
 
-def _read_segmentation(row: dict, image: Mapping, counts: Counter) -> str | None:
+def _read_segmentation(row: dict, image: Mapping, warned: Tally) -> str | None:
     """Return what is wrong with an annotation; if nothing, make arrays of polygons."""
     shape, area = row.get('segmentation'), row.get('area', 0)
     if not _is_number(area):
         return f'area is {area!r}'
     if isinstance(shape, dict):
-        counts['objects in run lengths (RLE): painted'] += 1
+        warned.add('objects in run lengths (RLE): painted', image['file_name'], row)
         return _rle_problem(shape, [image['height'], image['width']])
     if not isinstance(shape, list) or not all(isinstance(p, list) for p in shape):
         return 'segmentation is neither polygons nor run lengths'
     if not shape:
-        counts['objects without an outline: left out'] += 1
+        warned.add('objects without an outline: left out', image['file_name'], row)
     outlines = []
     for polygon in shape:
         points = None if len(polygon) % 2 else _numbers(polygon)
         if points is None:
             return 'a polygon is no list of x, y pairs'
         if len(polygon) < 6:
-            counts['polygons of fewer than three points: left out'] += 1
+            text = 'polygons of fewer than three points: left out'
+            warned.add(text, image['file_name'], row)
         elif _is_outside(points, image):
-            counts['polygons out of bounds: clipped'] += 1
+            text = 'polygons out of bounds: cut at the border'
+            warned.add(text, image['file_name'], row)
         outlines.append(points)
     row['segmentation'] = outlines
     return None

@@ -20,6 +20,7 @@ from mmsegmentation.command import (
 from mmsegmentation.files import (
     refuse_existing,
     refuse_overlap,
+    require_folder,
     whole_folder,
     write_json,
 )
@@ -85,8 +86,9 @@ def check_args(args: argparse.Namespace) -> None:
         InputError: A value is out of range, or ``--out`` would replace an input.
     """
     refuse_existing(args.out, args.overwrite)
-    if not args.root.is_dir():
-        raise InputError(args.root, 'no such folder', 'name a data root')
+    require_folder(args.root, 'name a data root')
+    if args.raw:
+        require_folder(args.raw, 'name the folder of the JSON files')
     sources = [args.root, args.raw] if args.raw else [args.root]
     refuse_overlap(args.out, sources, beneath=True)
     if not 32 <= args.thumbnail <= 1024:

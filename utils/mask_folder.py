@@ -7,7 +7,7 @@ import numpy as np
 
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import list_images, mask_name, read_mask
+from mmsegmentation.files import list_images, mask_name, read_mask, require_folder
 from mmsegmentation.parts import is_pseudo
 from mmsegmentation.predictions import MARKER, open_predictions
 
@@ -29,6 +29,7 @@ def open_masks(
             image id, or the folder is a prediction folder in part, or a data root or
             one of its parts.
     """
+    require_folder(folder)
     if (folder / MARKER).is_file():
         predictions = open_predictions(folder)
         return list(predictions.image_ids), predictions.mask
@@ -59,8 +60,6 @@ def _masks_below(folder: Path) -> Path | None:
 
     Below it, masks would be named after the part: train/mask/1.jpg.
     """
-    if not folder.is_dir():
-        return None
     parts = [folder, *(path for path in folder.iterdir() if path.is_dir())]
     held = [part for part in parts if (part / 'images').is_dir()]
     masks = [part / 'mask' for part in held if (part / 'mask').is_dir()]

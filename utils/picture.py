@@ -15,6 +15,7 @@ from mmsegmentation.files import (
     read_image,
     read_mask,
     refuse_existing,
+    require_folder,
     whole_file,
 )
 from mmsegmentation.predictions import MARKER, open_predictions
@@ -118,8 +119,7 @@ def read_columns(pairs: Sequence[str]) -> dict[str, Path]:
             raise InputError(f'--columns {pair}', 'no NAME=FOLDER pair', 'write both')
         if name in columns:
             raise InputError(f'--columns {pair}', 'the name comes twice', 'change it')
-        if not Path(folder).is_dir():
-            raise InputError(folder, 'no such folder', 'check the path')
+        require_folder(Path(folder))
         columns[name] = Path(folder)
     return columns
 
@@ -155,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables |= {classes} if classes else set()
     if len(tables) > 1:
         raise InputError('--columns', 'have different classes', 'draw them apart')
+    require_folder(args.images)
     held = common_images(args.images, columns)
     if missing := sorted(set(args.names or ()) - held):
         raise InputError(missing[0], 'is not in every folder', 'check --names')

@@ -23,6 +23,7 @@ from mmsegmentation.files import (
     read_json,
     read_orientation,
     refuse_existing,
+    require_folder,
     sha256_of,
     whole_folder,
     write_json,
@@ -112,6 +113,7 @@ def read_parts(
     raw: Path, classes: Sequence[str], ids_fixed: bool, found: Findings
 ) -> list[Part]:
     """Read the JSON files that are there; ``train.json`` must be."""
+    require_folder(raw, 'name the folder of the JSON files')
     if not (raw / SOURCES['train']).is_file():
         raise InputError(
             raw, 'holds no train.json', 'name the folder of the JSON files'

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import (
     refuse_existing,
+    require_folder,
     whole_folder,
     write_json,
 )
@@ -153,8 +154,7 @@ def images_of(root: Path) -> Path:
         InputError: There is none.
     """
     folder = root / 'test/images'
-    if not folder.is_dir():
-        raise InputError(folder, 'no such folder', 'check --data-root')
+    require_folder(folder, 'check --data-root')
     return folder
 
 

@@ -25,6 +25,7 @@ from mmsegmentation.files import (
     mask_name,
     read_image,
     refuse_existing,
+    require_folder,
     sha256_of,
     whole_folder,
     write_json,
@@ -221,6 +222,7 @@ def run_check(args: argparse.Namespace) -> None:
 
 
 def run_score(args: argparse.Namespace) -> None:
+    require_folder(args.masks)
     read = MaskFolder(args.masks, args.num_classes, ignore=True)
     left = {name for name in list_images(args.masks) if name.endswith('.png')}
     confusions = {}

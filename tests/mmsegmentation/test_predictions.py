@@ -127,9 +127,10 @@ def test_mask__missing_or_with_an_unknown_id_is_named(make):
 
 
 def test_open__folder_of_another_kind_is_refused(tmp_path):
-    for folder in (tmp_path, tmp_path / 'none'):
-        with pytest.raises(InputError, match=r'no prediction folder .*tools/test\.py'):
-            open_predictions(folder)
+    with pytest.raises(InputError, match=r'no prediction folder .*tools/test\.py'):
+        open_predictions(tmp_path)
+    with pytest.raises(InputError, match=r'no such folder; run tools/test\.py first'):
+        open_predictions(tmp_path / 'none')
 
 
 @pytest.mark.parametrize(

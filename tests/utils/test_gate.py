@@ -191,7 +191,7 @@ def test_misuse__a_vote_whose_member_was_trained_on_these_images(
 def test_misuse__truth_that_is_missing_or_wrong(misuse, make_predictions, root):
     one, two = (make_predictions(n, TRUTH, None, CLASSES) for n in ('one', 'two'))
     argv = (one, two, '--data-root', root)
-    misuse(main, 'holds no part with images', *argv[:-1], root.parent / 'none')
+    misuse(main, 'none: no such folder', *argv[:-1], root.parent / 'none')
     path = root / 'valid/mask' / NAMES[3]
     path.write_bytes(path.read_bytes()[:40])
     misuse(main, r'3\.png: not a readable image', *argv)

@@ -184,7 +184,8 @@ def test_refused__a_fold_that_does_not_exist(refused, member, root):
 
 
 def test_refused__no_folds_and_no_predictions(refused, two, root, tmp_path):
-    refused('none: no prediction folder', tmp_path / 'none', two[0])
+    refused('none: no such folder', tmp_path / 'none', two[0])
+    refused('root: no prediction folder', root, two[0])
     refused('other: holds no folds', *two, '--folds', tmp_path / 'other')
     (root / 'folds/folds.json').write_text(json.dumps({'count': 2, 'images': []}))
     refused('folds.json: damaged', *two)

@@ -41,7 +41,8 @@ def test_warned__leak_that_is_kept(raw, accepted):
 def test_warned__polygon_of_fewer_than_three_points_is_left_out(raw, accepted):
     raw.spoil_outline([[1, 1, 5, 4], raw.box(1, 1, 5, 4)])
     assert accepted()['problems'] == [
-        'train.json: 1 polygon of fewer than three points: left out'
+        'train.json: 1 polygon of fewer than three points: left out '
+        '(annotation 70 of b/1.jpg)'
     ]
     np.testing.assert_array_equal(raw.made('train/mask/b/1.png'), mask_of_box(2))
 
@@ -49,15 +50,18 @@ def test_warned__polygon_of_fewer_than_three_points_is_left_out(raw, accepted):
 def test_warned__object_without_an_outline_is_left_out(raw, accepted):
     raw.spoil_outline([])
     assert accepted()['problems'] == [
-        'train.json: 1 object without an outline: left out'
+        'train.json: 1 object without an outline: left out (annotation 70 of b/1.jpg)'
     ]
     assert not raw.made('train/mask/b/1.png').any()
 
 
 @pytest.mark.parametrize('far', [20, 1e9])
-def test_warned__polygon_out_of_bounds_is_clipped(raw, accepted, far):
+def test_warned__polygon_out_of_bounds_is_cut(raw, accepted, far):
     raw.spoil_outline([raw.box(1, -far, far, far)])
-    assert accepted()['problems'] == ['train.json: 1 polygon out of bounds: clipped']
+    assert accepted()['problems'] == [
+        'train.json: 1 polygon out of bounds: cut at the border '
+        '(annotation 70 of b/1.jpg)'
+    ]
     label_map = np.zeros((HEIGHT, WIDTH), np.uint8)
     label_map[:, 1:] = 2
     np.testing.assert_array_equal(raw.made('train/mask/b/1.png'), label_map)
@@ -72,7 +76,8 @@ def test_warned__run_lengths_of_both_kinds_are_painted(raw, accepted):
         'counts': plain,
     }
     assert accepted()['problems'] == [
-        'train.json: 2 objects in run lengths (RLE): painted'
+        'train.json: 2 objects in run lengths (RLE): painted '
+        '(annotation 70 of b/1.jpg first)'
     ]
     np.testing.assert_array_equal(raw.made('train/mask/b/1.png'), mask_of_box(2))
     np.testing.assert_array_equal(raw.made('train/mask/a/1.png'), mask_of_box(5))
@@ -81,7 +86,7 @@ def test_warned__run_lengths_of_both_kinds_are_painted(raw, accepted):
 def test_warned__image_without_annotation_is_all_background(raw, accepted):
     raw.json['valid']['annotations'].clear()
     assert accepted()['problems'] == [
-        'val.json: 1 image without annotation: kept, all background'
+        'val.json: 1 image without annotation: kept, all background (a/2.jpg)'
     ]
     assert not raw.made('valid/mask/a/2.png').any()
 

@@ -40,7 +40,7 @@ WRONG = {
     'area beyond floats': (spoil_object(area=10**400), 'area is 1000'),
     'category of no table': (
         spoil_object(category_id=42),
-        'train.json: 1 annotations have the unknown category id 42',
+        'train.json: 1 annotation with the unknown category id 42 (annotation 70 of b/',
     ),
     'category in words': (spoil_object(category_id='2'), "unknown category id '2'"),
     'file name upwards': (
@@ -103,9 +103,31 @@ def test_refused__edition_of_12_classes_with_unknown(raw, refused, first):
     refused('train.json: the edition of 12 classes with UNKNOWN')
 
 
+def test_refused__missing_folder_is_named_as_such(raw, run):
+    missing = raw.folder / 'no'
+    code, _, err = run(main, missing, *raw.argv[1:])
+    wanted = f'error: {missing}: no such folder; name the folder of the JSON files\n'
+    assert (code, err) == (2, wanted)
+
+
+def test_refused__file_in_the_place_of_the_folder(raw, run):
+    code, _, err = run(main, raw.folder / 'train.json', *raw.argv[1:])
+    assert (code, 'train.json: is a file, not a folder; ' in err) == (2, True)
+
+
 def test_refused__category_of_another_name(raw, refused):
     raw.json['valid']['categories'].append({'id': 11, 'name': 'Wood'})
-    refused("val.json: unknown category 'Wood' (id 11)")
+    refused(
+        "val.json: unknown category 'Wood' (id 11); the class table is Background, "
+        'General trash, Paper, Paper pack, Metal, Glass, Plastic, Styrofoam, '
+        'Plastic bag, Battery, Clothing: give your own by --classes'
+    )
+
+
+def test_refused__category_that_is_misspelt_names_the_nearest(raw, refused):
+    raw.json['valid']['categories'][2]['name'] = 'paper pak'
+    raw.json['valid']['annotations'].clear()
+    refused("val.json: unknown category 'paper pak' (id 3, nearest 'Paper pack');")
 
 
 def test_refused__category_of_another_name_is_told_once(raw, run):
@@ -114,9 +136,12 @@ def test_refused__category_of_another_name_is_told_once(raw, run):
     code, out, _ = run(main, *raw.argv, '--classes', table)
     lines = out.splitlines()
     assert code == 2
-    # Ten in each of three files; no annotation of theirs, no image without one.
-    assert len(lines) == 30
-    assert all('unknown category' in line for line in lines)
+    # All ten of a file in one line; no annotation of theirs, no image without one.
+    assert len(lines) == 3
+    assert all(
+        "unknown category 'General trash' (id 1), 'Pap" in line for line in lines
+    )
+    assert all('table is Background, can: correct --classes' in line for line in lines)
 
 
 def test_refused__names_and_ids_that_disagree(raw, refused):
@@ -218,7 +243,7 @@ def test_refused__several_problems_are_all_listed(raw, refused):
     refused(
         'train.json: a/1.jpg: is 8x6',
         'train.json: annotation 70: area',
-        'val.json: 1 annotations have the unknown category id 42',
+        'val.json: 1 annotation with the unknown category id 42 (annotation 9 of',
         'a/3.jpg: no such file',
     )
 

@@ -177,7 +177,7 @@ def test_damaged_study__is_one_line(study, misuse, change, message):
 
 def test_other_folder__is_one_line(tmp_path, misuse):
     misuse(main, r'holds no study\.json; name the folder of a study', tmp_path)
-    misuse(main, 'no such file', tmp_path / 'none')
+    misuse(main, 'none: no such folder', tmp_path / 'none')
 
 
 @pytest.mark.parametrize('width', [1440, 390])

@@ -204,7 +204,9 @@ def test_write__data_root_is_no_folder_of_masks(misuse, make_part, tmp_path):
 
 def test_write__misuse_is_one_line(misuse, pred, tmp_path):
     out = ('--out', tmp_path / 's.csv')
-    misuse(main, 'holds no PNG mask', 'write', tmp_path / 'none', *out)
+    misuse(main, 'none: no such folder', 'write', tmp_path / 'none', *out)
+    (tmp_path / 'empty').mkdir()
+    misuse(main, 'holds no PNG mask', 'write', tmp_path / 'empty', *out)
     misuse(main, 'invalid choice', 'write', pred, *out, '--resize', 'mean')
     for wrong in (0, -1, 10_000, 'x'):
         text = f'--size: is {wrong}, give 1 to 9999'

@@ -12,6 +12,7 @@ from mmsegmentation.files import (
     mask_name,
     read_image,
     read_mask,
+    require_folder,
 )
 from mmsegmentation.parts import is_pseudo
 from utils.duplicates import Look, look_at
@@ -29,8 +30,7 @@ def list_labelled(root: Path, parts: Sequence[str] | None) -> list[tuple[str, st
     Raises:
         InputError: A part has no labels or no images, or two images share an id.
     """
-    if not root.is_dir():
-        raise InputError(root, 'no such folder', 'name a data root')
+    require_folder(root, 'name a data root')
     if parts is None:
         parts = [part for part in LABELLED if (root / part / 'mask').is_dir()]
         if not parts:
@@ -55,10 +55,7 @@ def _check_part(root: Path, part: str, parts: Sequence[str]) -> None:
     if not part or '/' in part or part.startswith('.'):
         raise InputError(f'--parts {part}', 'is no part', 'name a folder of ROOT')
     for name in ('images', 'mask'):
-        if not (root / part / name).is_dir():
-            raise InputError(
-                root / part / name, 'no such folder', 'name parts that have labels'
-            )
+        require_folder(root / part / name, 'name parts that have labels')
     if not list_images(root / part / 'images'):
         raise InputError(root / part / 'images', 'holds no image', 'leave it out')
 

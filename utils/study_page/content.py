@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_json
+from mmsegmentation.files import read_json, require_folder
 
 MARKER = 'study.json'
 # Of the complete trials, this share is shown as the best.
@@ -132,7 +132,8 @@ def open_study(folder: Path) -> StudyRecord:
         InputError: It holds no study, or a damaged one.
     """
     path = folder / MARKER
-    if folder.is_dir() and not path.is_file():
+    require_folder(folder, 'name the folder of a study')
+    if not path.is_file():
         raise InputError(folder, f'holds no {MARKER}', 'name the folder of a study')
     content = read_json(path)
     try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmsegmentation.classes import CLASSES, IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import mask_name
+from mmsegmentation.files import mask_name, require_folder
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.join import check_places
 from utils.mask_folder import MaskFolder, open_masks
@@ -174,8 +174,7 @@ def check_folders(folders: Sequence[Path], out: Path) -> None:
         InputError: There is such a folder.
     """
     for folder in folders:
-        if not folder.is_dir():
-            raise InputError(folder, 'no such folder', 'check the path')
+        require_folder(folder)
     check_places(folders, out)
 
 
