@@ -91,7 +91,7 @@ CLIP = {
     'clip_value',
 }
 # Looked up where they are used, after an epoch: of these, only what looks misspelt.
-TEST_CFG = {'mode', 'crop_size', 'stride', 'precision', 'windows', 'keep_seg_logits'}
+TEST_CFG = {'mode', 'crop_size', 'stride', 'precision', 'windows', 'strip_memory'}
 ENV_CFG = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
 METAINFO = {'classes', 'palette'}
 PREFIX = {'img_path', 'seg_map_path'}

@@ -144,15 +144,13 @@ def use_tta(cfg: 'Config', name: str) -> None:
     """Wrap the model of ``cfg`` in its ``tta_model``, fed by its ``tta_pipeline``."""
     if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
-    _keep_logits(cfg.model)  # they are averaged
+    if cfg.tta_model.type == 'SegTTAModel':
+        # It leaves the logits of the last view alone. Ours gives the same labels, with
+        # the confidence and the probabilities of the mean.
+        cfg.tta_model.type = 'MeanProbabilityTTA'
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
-
-
-def _keep_logits(model: dict[str, Any]) -> None:
-    """Have a model keep its logits, which our segmentor does not unasked."""
-    model['test_cfg'] = {**(model.get('test_cfg') or {}), 'keep_seg_logits': True}
 
 
 def predict(
@@ -173,7 +171,7 @@ def predict(
     from mmengine.dist import is_main_process
 
     labelled = all((path.parent / 'mask').is_dir() for path in images)
-    cfg.test_evaluator = [_writer(cfg, images, folder, args)]
+    cfg.test_evaluator = [_writer(images, folder, args)]
     if labelled:
         cfg.test_evaluator.append({'type': 'ExactIoUMetric'})
     with TemporaryDirectory() as cfg.work_dir:
@@ -196,12 +194,7 @@ def predict(
     return scores
 
 
-def _writer(
-    cfg: 'Config', images: Sequence[Path], folder: Path, args: Namespace
-) -> dict[str, Any]:
-    """Return the config of what writes masks, and have the model keep what it needs."""
-    if args.probs and not args.tta:
-        _keep_logits(cfg.model)
+def _writer(images: Sequence[Path], folder: Path, args: Namespace) -> dict[str, Any]:
     return {
         'type': 'PredictionWriter',
         'out_dir': str(folder),

@@ -8,6 +8,7 @@ from mmseg.registry import METRICS
 
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
+from mmsegmentation.models.on_demand import label_ids
 from mmsegmentation.scores import confusion_matrix, score_table, summarise
 
 
@@ -42,8 +43,8 @@ class ExactIoUMetric(BaseMetric):
             path = sample.get('img_path', len(self.results))
             if 'gt_sem_seg' not in sample:
                 raise InputError(path, 'has no labels', 'score a part with masks')
-            maps = (sample['gt_sem_seg']['data'], sample['pred_sem_seg']['data'])
-            truth, prediction = (_as_uint8(label_map) for label_map in maps)
+            maps = map(label_ids, (sample['gt_sem_seg'], sample['pred_sem_seg']))
+            truth, prediction = map(_as_uint8, maps)
             try:
                 counts = confusion_matrix(
                     truth, prediction, num_classes, self.ignore_index

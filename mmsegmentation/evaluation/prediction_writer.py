@@ -8,6 +8,8 @@ from mmseg.registry import METRICS
 from torch.nn import functional
 
 from mmsegmentation.files import id_below
+from mmsegmentation.models.logit_map import LogitMap, logit_map_of
+from mmsegmentation.models.on_demand import label_ids
 from mmsegmentation.predictions import write_prediction, write_probs
 
 # Pixels per side of one cell of the kept probabilities.
@@ -19,7 +21,8 @@ class PredictionWriter(BaseMetric):
     """Write each image's class ids and confidence as it is predicted.
 
     An image's id is its path below the folder of images that it is in. Confidence is
-    255 x the winner's probability.
+    255 x the probability of the pixel's class. Of a head with one output channel,
+    ``probs`` has two planes: class 0 and class 1.
 
     Args:
         out_dir: The prediction folder.
@@ -45,15 +48,11 @@ class PredictionWriter(BaseMetric):
         """Write one batch."""
         for sample in data_samples:
             image_id = id_below(self.images, Path(sample['img_path']))
-            label_map = sample['pred_sem_seg']['data'].squeeze(0).to(torch.uint8)
-            write_prediction(
-                self.out_dir,
-                image_id,
-                label_map.cpu().numpy(),
-                _confidence(sample),
-            )
+            labels = label_ids(sample['pred_sem_seg']).to(torch.uint8)
+            label_map = labels.squeeze(0).cpu().numpy()
+            write_prediction(self.out_dir, image_id, label_map, _confidence(sample))
             if self.probs:
-                probs = _probs(sample['seg_logits']['data'])
+                probs = _probs(logit_map_of(sample['seg_logits']))
                 write_probs(self.out_dir, image_id, probs)
             self.results.append(image_id)
 
@@ -64,16 +63,29 @@ class PredictionWriter(BaseMetric):
 
 def _confidence(sample: dict) -> np.ndarray:
     if 'confidence' in sample:  # of FastEncoderDecoder
-        return sample['confidence']['data'].squeeze(0).cpu().numpy()
-    # The winner's softmax is exp(max - logsumexp): one map instead of one per class.
-    logits = sample['seg_logits']['data'].float()
-    winner = (logits.amax(0) - logits.logsumexp(0)).exp()
-    return (winner * 255).round().to(torch.uint8).cpu().numpy()
+        confidence = sample['confidence']['data']
+    else:
+        logit_map = logit_map_of(sample['seg_logits'])
+        if logit_map.shape[0] > 1:
+            confidence = logit_map.decide()[1]
+        else:
+            chances = logit_map.full()
+            labels = sample['pred_sem_seg']['data'].bool()
+            confidence = _as_bytes(torch.where(labels, chances, 1 - chances))
+    return confidence.squeeze(0).cpu().numpy()
 
 
-def _probs(seg_logits: torch.Tensor) -> np.ndarray:
+def _probs(logit_map: LogitMap) -> np.ndarray:
     # The models decide at a stride of 4: the mean of 4 x 4 pixels loses little.
-    mean = functional.avg_pool2d(
-        seg_logits.float().softmax(0)[None], STRIDE, ceil_mode=True
-    )[0]
-    return (mean * 255).round().to(torch.uint8).cpu().numpy()
+    strips = []
+    for rows in logit_map.strips(STRIDE):
+        chances = logit_map.probabilities(rows)
+        if len(chances) == 1:  # of class 1
+            chances = torch.cat([1 - chances, chances])
+        mean = functional.avg_pool2d(chances[None], STRIDE, ceil_mode=True)[0]
+        strips.append(_as_bytes(mean).cpu())
+    return torch.cat(strips, dim=1).numpy()
+
+
+def _as_bytes(chances: torch.Tensor) -> torch.Tensor:
+    return (chances * 255).round().to(torch.uint8)

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,26 +11,18 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional
 
+from mmsegmentation.models.logit_map import (
+    STRIP_MEMORY,
+    DenseLogits,
+    LogitMap,
+    ResizedLogits,
+)
+from mmsegmentation.models.on_demand import Labels, OnDemand
 from mmsegmentation.models.resize_matrix import way_back_matrix
 from mmsegmentation.precision import autocast, precision_of
 
 # Windows that are computed together; more gain little and take memory.
 WINDOWS = 4
-
-
-class Prediction(SegDataSample):
-    """A sample that says how to keep the logits, where it is asked for and has none."""
-
-    @SegDataSample.seg_logits.getter
-    def seg_logits(self) -> PixelData:
-        """The logits of all classes, (C, H, W)."""
-        try:
-            return self._seg_logits
-        except AttributeError:
-            raise AttributeError(
-                'seg_logits were not kept; set keep_seg_logits=True in the test_cfg of '
-                "the model (MMSegmentation's SegTTAModel needs them)"
-            ) from None
 
 
 @MODELS.register_module()
@@ -38,25 +31,37 @@ class FastEncoderDecoder(EncoderDecoder):
 
     The logits are resized once: both resizings, the removal of padding and the flip in
     between are one matrix per axis. Sliding windows are computed several at a time.
-    A prediction holds ``pred_sem_seg`` and ``confidence``, both (1, H, W) uint8, the
-    latter 255 x the winner's probability; ``seg_logits`` only if asked for.
+    A prediction holds ``pred_sem_seg``, (1, H, W) int64, and ``confidence``, (1, H, W)
+    uint8, which is 255 x the probability of the pixel's class. ``seg_logits``,
+    (channels, H, W) float32, are computed when they are first read. With one output
+    channel they are the probabilities of class 1, as MMSegmentation's are.
 
     In ``test_cfg``, beside MMSegmentation's keys:
 
     - ``precision``: ``'fp32'``, ``'bf16'`` or ``'fp16'`` for the forward pass, fp32
       where the device has no such arithmetic;
-    - ``keep_seg_logits``: keep the logits of all classes too, (C, H, W) float32, as
-      MMSegmentation's ``SegTTAModel`` needs them (ours asks by itself, and
-      ``tools/test.py --tta`` for any); who asks for logits that were not kept gets an
-      ``AttributeError`` that names this key;
-    - ``windows``: how many sliding windows are computed together.
+    - ``windows``: how many sliding windows are computed together;
+    - ``strip_memory``: bound of the logits at full size, in MiB. Labels are decided
+      from strips of rows of this size.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         cfg = self.test_cfg or {}
         self.precision = precision_of(cfg.get('precision', 'fp32'))
-        self.keep_seg_logits = False
+        self.strip_memory = cfg.get('strip_memory', STRIP_MEMORY)
+        if self.strip_memory <= 0:
+            raise ValueError(f'strip_memory must be above 0, got {self.strip_memory}')
+        self._decides = True
+
+    @contextmanager
+    def undecided(self) -> Iterator[None]:
+        """Leave predictions without labels and confidence, for who merges several."""
+        self._decides = False
+        try:
+            yield
+        finally:
+            self._decides = True
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
@@ -71,9 +76,9 @@ class FastEncoderDecoder(EncoderDecoder):
             return super().predict(inputs, data_samples)
         size = inputs.shape[2:]
         if data_samples is None:
-            samples = [Prediction() for _ in inputs]
+            samples = [SegDataSample() for _ in inputs]
         else:
-            samples = [_prediction_of(sample) for sample in data_samples]
+            samples = [_copy(sample) for sample in data_samples]
             meta = samples[0].metainfo
             size = meta.get('pad_shape', meta.get('img_shape', size))[:2]
         with autocast(inputs.device.type, self.precision):
@@ -84,15 +89,17 @@ class FastEncoderDecoder(EncoderDecoder):
         if logits.dtype != torch.float64:
             logits = logits.float()
         for sample, each in zip(samples, logits, strict=True):
-            self._decide(sample, self._resize(each, size, sample.metainfo))
+            logit_map = self._map(each, size, sample.metainfo)
+            sample.seg_logits = OnDemand(logit_map)
+            if self._decides:
+                put_decision(sample, logit_map)
         return samples
 
     def _is_plain(self) -> bool:
         """Tell whether the head resizes its logits as MMSegmentation's heads do."""
         head = type(self.decode_head)
         return (
-            self.out_channels > 1
-            and head.predict is BaseDecodeHead.predict
+            head.predict is BaseDecodeHead.predict
             and head.predict_by_feat is BaseDecodeHead.predict_by_feat
         )
 
@@ -137,10 +144,10 @@ class FastEncoderDecoder(EncoderDecoder):
             for (i, y, x), each in zip(group, logits, strict=True):
                 total[i, :, y, x] += each
                 count[i, :, y, x] += 1
-        return total / count
+        return total.div_(count)
 
-    def _resize(self, logits: Tensor, size: Sequence[int], meta: dict) -> Tensor:
-        """Return the logits of one image, (C, h, w), at the image's own size.
+    def _map(self, logits: Tensor, size: Sequence[int], meta: dict) -> LogitMap:
+        """Return the logits of one image, (C, h, w), led to the image's own size.
 
         Args:
             size: Height and width of the network's input, padding included.
@@ -150,34 +157,34 @@ class FastEncoderDecoder(EncoderDecoder):
         flipped = meta.get('flip_direction') if meta.get('flip') else None
         if meta.get('flip') and flipped not in ('horizontal', 'vertical'):
             raise ValueError(f'a flip by {flipped!r} cannot be undone')
+        one = self.out_channels == 1
+        options = self.decode_head.threshold if one else None, self.strip_memory
+        original = tuple(meta.get('ori_shape', size)[:2])
+        moved = any(pads) or flipped
+        if not moved and tuple(logits.shape[1:]) == tuple(size) == original:
+            return DenseLogits(logits.sigmoid() if one else logits, *options)
         axes = ('vertical', pads[2:]), ('horizontal', pads[:2])
-        steps = zip(logits.shape[1:], size, meta.get('ori_shape', size), strict=False)
+        sizes = zip(logits.shape[1:], size, original, strict=True)
         # In float32, whatever the caller computes in: it decides the labels.
         with torch.autocast(logits.device.type, enabled=False):
             rows, columns = (
-                way_back_matrix(step, pad, flipped == axis, logits, self.align_corners)
-                for step, (axis, pad) in zip(steps, axes, strict=True)
+                way_back_matrix(steps, pad, flipped == axis, logits, self.align_corners)
+                for steps, (axis, pad) in zip(sizes, axes, strict=True)
             )
-            return rows @ (logits @ columns.T)
-
-    def _decide(self, sample: SegDataSample, logits: Tensor) -> None:
-        """Put labels and confidence into a sample."""
-        if self.keep_seg_logits or (self.test_cfg or {}).get('keep_seg_logits'):
-            sample.set_data({'seg_logits': PixelData(data=logits)})
-        # A maximum with its place; argmax alone is several times slower on a CPU.
-        highest, labels = logits.max(dim=0, keepdim=True)
-        winner = (logits - highest).exp_().sum(0, keepdim=True).reciprocal_()
-        confidence = winner.mul_(255).round_().to(torch.uint8)
-        if self.out_channels <= 255:
-            labels = labels.to(torch.uint8)
-        fields: dict[str, Any] = {'pred_sem_seg': labels, 'confidence': confidence}
-        sample.set_data({k: PixelData(data=v) for k, v in fields.items()})
+        return ResizedLogits(logits, rows, columns, *options)
 
 
-def _prediction_of(sample: SegDataSample) -> Prediction:
-    prediction = Prediction(metainfo=sample.metainfo)
-    prediction.set_data(dict(sample.items()))
-    return prediction
+def put_decision(sample: SegDataSample, logit_map: LogitMap) -> None:
+    """Put labels and confidence into a sample."""
+    labels, confidence = logit_map.decide()
+    sample.pred_sem_seg = OnDemand(Labels(labels))
+    sample.set_data({'confidence': PixelData(data=confidence)})
+
+
+def _copy(sample: SegDataSample) -> SegDataSample:
+    copy = SegDataSample(metainfo=sample.metainfo)
+    copy.set_data(dict(sample.items()))
+    return copy
 
 
 def _starts(size: int, window: int, stride: int) -> list[int]:

@@ -1,28 +1,31 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.model import BaseTTAModel
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmsegmentation.models.fast_encoder_decoder import FastEncoderDecoder
+from mmsegmentation.models.fast_encoder_decoder import FastEncoderDecoder, put_decision
+from mmsegmentation.models.logit_map import MeanOfViews, logit_map_of
+from mmsegmentation.models.on_demand import OnDemand
 
 
 @MODELS.register_module()
 class MeanProbabilityTTA(BaseTTAModel):
     """Average the class probabilities of all views of an image.
 
-    The same labels as MMSegmentation's ``SegTTAModel``; the merged probabilities are
-    kept as well (as their logarithm, in ``seg_logits``), so that a confidence can be
-    written.
+    The same labels as MMSegmentation's ``SegTTAModel``, with a confidence. The merged
+    ``seg_logits`` are the logarithm of the mean probabilities, computed when they are
+    first read. With one output channel they are the mean probabilities of class 1, and
+    each view has one sigmoid; ``SegTTAModel`` applies a second one.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if isinstance(self.module, FastEncoderDecoder):
-            self.module.keep_seg_logits = True  # they are averaged here
+    def test_step(self, data: Any) -> list[SegDataSample]:
+        """Predict all views of a batch and merge them."""
+        if not isinstance(self.module, FastEncoderDecoder):
+            return super().test_step(data)
+        with self.module.undecided():  # the views are merged before a decision
+            return super().test_step(data)
 
     def merge_preds(
         self, data_samples_list: Sequence[Sequence[SegDataSample]]
@@ -31,10 +34,12 @@ class MeanProbabilityTTA(BaseTTAModel):
         return [self._merge(views) for views in data_samples_list]
 
     def _merge(self, views: Sequence[SegDataSample]) -> SegDataSample:
-        mean = torch.stack([v.seg_logits.data.softmax(0) for v in views]).mean(0)
         merged = SegDataSample(metainfo={'img_path': views[0].img_path})
-        merged.seg_logits = PixelData(data=mean.log())
-        merged.pred_sem_seg = PixelData(data=mean.argmax(0, keepdim=True))
         if 'gt_sem_seg' in views[0]:
             merged.gt_sem_seg = views[0].gt_sem_seg
+        one = self.module.out_channels == 1
+        threshold = self.module.decode_head.threshold if one else None
+        mean = MeanOfViews([logit_map_of(view.seg_logits) for view in views], threshold)
+        merged.seg_logits = OnDemand(mean)
+        put_decision(merged, mean)
         return merged

@@ -7,7 +7,6 @@ import torch
 from mmseg.evaluation import IoUMetric
 
 from mmsegmentation.classes import CLASSES
-from mmsegmentation.evaluation.prediction_writer import _probs
 from mmsegmentation.files import list_images, read_json, read_mask, sha256_of
 from mmsegmentation.predictions import open_predictions
 from tools import test
@@ -119,14 +118,6 @@ def test_probs__are_those_of_the_masks_at_a_quarter_of_the_size(predict, shared_
         assert blocks.mean() - 20 < inner <= blocks.mean() + 1
 
 
-def test_probs__of_cut_blocks_are_the_mean_of_what_is_there():
-    certain = torch.zeros(2, 5, 6)
-    certain[1, 4, 4:] = 100  # one block: a single row of two pixels
-    probs = _probs(certain)
-    assert probs.shape == (2, 2, 2)
-    assert probs[1].tolist() == [[128, 128], [128, 255]]
-
-
 def test_tta__joins_views_and_scores_them(predict):
     plain, _ = predict()
     shutil.move(plain, plain.with_name('plain'))
@@ -138,15 +129,17 @@ def test_tta__joins_views_and_scores_them(predict):
     assert (sure[0] != sure[1]).any()
 
 
-def test_tta__by_mmsegmentations_own_model_keeps_the_logits(predict):
+def test_tta__by_mmsegmentations_own_model_has_the_confidence_of_the_mean(predict):
     wrapper = ('--cfg-options', 'tta_model.type=SegTTAModel')
     ours, _ = predict('--tta')
     shutil.move(ours, ours.with_name('ours'))
     stock, _ = predict('--tta', *wrapper)
     ours = open_predictions(ours.with_name('ours'))
     for image_id in ours.image_ids:
-        label_map = open_predictions(stock).mask(image_id)
-        assert (label_map == ours.mask(image_id)).mean() > 0.999
+        theirs = open_predictions(stock)
+        assert (theirs.mask(image_id) == ours.mask(image_id)).mean() > 0.999
+        off = theirs.confidence(image_id).astype(int) - ours.confidence(image_id)
+        assert np.abs(off).max() <= 1
 
 
 def test_rank__of_a_launcher_that_is_not_asked_for_changes_nothing(

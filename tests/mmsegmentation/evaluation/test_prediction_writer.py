@@ -8,6 +8,7 @@ import torch
 
 from mmsegmentation.evaluation import PredictionWriter
 from mmsegmentation.files import read_mask
+from mmsegmentation.models.logit_map import DenseLogits
 
 
 @pytest.fixture
@@ -87,3 +88,45 @@ def test_writer__probabilities_of_all_classes_are_kept_when_asked(write):
     assert not (folder / 'probs').exists()
     write(probs=True, **{'a.jpg': logits})
     assert np.load(folder / 'probs/a.npy').tolist() == [[[255, 128]], [[0, 128]]]
+
+
+def test_writer__probabilities_of_sides_that_four_does_not_divide(write):
+    # 5 x 6 pixels: the cells at the edges are the means of the pixels that they have.
+    chances = np.full((5, 6), 0.8)
+    chances[4, :4] = 0.2
+    chances[:4, 4:] = 0.4
+    chances[4, 4:] = 0.6
+    folder = write(probs=True, **{'a.jpg': np.log([1 - chances, chances])})
+    wanted = [[204, 102], [51, 153]]
+    found = np.load(folder / 'probs/a.npy')
+    assert found[1].tolist() == wanted
+    assert found[0].tolist() == (255 - np.array(wanted)).tolist()
+
+
+def test_writer__probabilities_of_strips_are_those_of_the_whole(write, monkeypatch):
+    logits = torch.randn(11, 13, 17, generator=torch.Generator().manual_seed(0))
+    whole = np.load(write(probs=True, **{'a.jpg': logits}) / 'probs/a.npy')
+    monkeypatch.setattr(DenseLogits, 'strips', lambda self, multiple=1: four_rows(self))
+    fine = np.load(write(probs=True, **{'a.jpg': logits}) / 'probs/a.npy')
+    assert fine.shape == (11, 4, 5)
+    assert fine.tolist() == whole.tolist()
+
+
+def four_rows(logit_map):
+    height = logit_map.shape[1]
+    return (slice(start, min(start + 4, height)) for start in range(0, height, 4))
+
+
+def test_writer__one_channel_has_two_planes_and_the_confidence_of_its_label(tmp_path):
+    # MMSegmentation's keeps the probability of class 1; labels by a threshold of 0.45.
+    chances = torch.tensor([[[0.9, 0.4, 0.5]]])
+    sample = {
+        'img_path': 'data/test/images/a.jpg',
+        'seg_logits': {'data': chances},
+        'pred_sem_seg': {'data': (chances > 0.45).float()},
+    }
+    writer = PredictionWriter(str(tmp_path), 'data/test/images', probs=True)
+    writer.process({}, [sample])
+    assert read_mask(tmp_path / 'masks/a.png').tolist() == [[1, 0, 1]]
+    assert read_mask(tmp_path / 'confidence/a.png').tolist() == [[230, 153, 128]]
+    assert np.load(tmp_path / 'probs/a.npy').tolist() == [[[102]], [[153]]]

@@ -13,6 +13,8 @@ from torch import nn
 
 from mmsegmentation.models import ConvNeXt, FastEncoderDecoder, FastUPerHead
 from mmsegmentation.models import fast_encoder_decoder as module
+from mmsegmentation.models.logit_map import LogitMap
+from mmsegmentation.models.on_demand import label_ids
 
 SLIDE = dict(mode='slide', crop_size=(32, 40), stride=(20, 24))
 KINDS = EncoderDecoder, FastEncoderDecoder
@@ -48,8 +50,12 @@ def build(kind, test_cfg=None, head=None):
 
 
 def pair(test_cfg=None, **more):
-    test_cfg = {'mode': 'whole', 'keep_seg_logits': True, **(test_cfg or {}), **more}
+    test_cfg = {'mode': 'whole', **(test_cfg or {}), **more}
     return [build(kind, test_cfg) for kind in KINDS]
+
+
+def forbid(*args):
+    pytest.fail('logits at full size were computed')
 
 
 def samples(count, **meta):
@@ -64,6 +70,7 @@ def run(model, images, metas):
 METAS = {
     'same size': dict(ori_shape=(64, 80), img_shape=(64, 80), pad_shape=(64, 80)),
     'larger image': dict(ori_shape=(150, 201), img_shape=(64, 80), pad_shape=(64, 80)),
+    'wide image': dict(ori_shape=(50, 600), img_shape=(64, 80), pad_shape=(64, 80)),
     'smaller image': dict(ori_shape=(31, 17), img_shape=(64, 80), pad_shape=(64, 80)),
     'padded': dict(ori_shape=(120, 100), img_shape=(60, 70), padding_size=[4, 6, 1, 3]),
     'padded in the test': dict(
@@ -94,29 +101,82 @@ def test_predict__equals_stock(meta, test_cfg):
 
 
 @torch.no_grad()
-def test_predict__sends_bytes_and_no_logits():
-    _, fast = pair(keep_seg_logits=False)
+def test_predict__labels_are_bytes_inside_and_int64_to_anybody_else():
+    _, fast = pair()
     (sample,) = run(fast, torch.randn(1, 3, 64, 80), METAS['same size'])
-    assert sample.pred_sem_seg.data.dtype == torch.uint8
+    assert label_ids(sample.pred_sem_seg).dtype == torch.uint8
+    assert sample.pred_sem_seg.data.dtype == torch.int64
+    assert (sample.pred_sem_seg.data - 1 >= -1).all()
+    assert sample.to_dict()['pred_sem_seg']['data'].dtype == torch.int64
     assert sample.confidence.data.dtype == torch.uint8
-    assert 'seg_logits' not in sample
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('given', [True, False])
-def test_predict__logits_that_were_not_kept_say_how_to_keep_them(given):
-    _, fast = pair(keep_seg_logits=False)
+def test_predict__logits_at_full_size_are_computed_when_read(given, monkeypatch):
     images = torch.randn(1, 3, 64, 80)
+    full = LogitMap.full
+    monkeypatch.setattr(LogitMap, 'full', forbid)
+    stock, fast = pair()
     (sample,) = run(fast, images, METAS['same size']) if given else fast.predict(images)
-    with pytest.raises(
-        AttributeError, match=r'set keep_seg_logits=True in the test_cfg'
-    ):
-        _ = sample.seg_logits
-    assert not hasattr(sample, 'seg_logits')
-    sample.seg_logits = PixelData(data=torch.zeros(5, 64, 80))
-    assert sample.seg_logits.data.shape == (5, 64, 80)
+    fields = sample.to_dict()
+    assert 'seg_logits' in sample
+    assert sample.seg_logits.shape == (64, 80)
+    monkeypatch.setattr(LogitMap, 'full', full)
+    wanted = stock.predict(images)[0].seg_logits.data
+    torch.testing.assert_close(sample.seg_logits.data, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        fields['seg_logits']['data'], wanted, rtol=1e-4, atol=1e-4
+    )
     again = pickle.loads(pickle.dumps(sample))
     assert torch.equal(again.pred_sem_seg.data, sample.pred_sem_seg.data)
+
+
+HEIGHTS = dict(crop_size=(32, 80), stride=(20, 80))
+WIDTHS = dict(crop_size=(64, 40), stride=(64, 24))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('windows', [HEIGHTS, WIDTHS], ids=['high', 'wide'])
+def test_predict__one_side_above_the_window_slides_too(windows):
+    images = torch.randn(1, 3, 64, 80)
+    (stock,), (fast,) = (
+        run(model, images, METAS['same size'])
+        for model in pair(dict(mode='slide', **windows))
+    )
+    torch.testing.assert_close(
+        fast.seg_logits.data, stock.seg_logits.data, rtol=1e-4, atol=1e-4
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('count', [254, 255, 256, 257, 300])
+def test_predict__class_ids_beyond_bytes_are_exact(count):
+    # The bias alone decides: by the first image the last class.
+    model = build(FastEncoderDecoder, head=dict(num_classes=count))
+    nn.init.zeros_(model.decode_head.conv_seg.weight)
+    nn.init.zeros_(model.decode_head.conv_seg.bias)
+    model.decode_head.conv_seg.bias[-1] = 1
+    (sample,) = run(model, torch.randn(1, 3, 64, 80), METAS['larger image'])
+    assert sample.pred_sem_seg.data.unique().tolist() == [count - 1]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('test_cfg', [{'mode': 'whole'}, SLIDE], ids=['whole', 'slide'])
+def test_predict__strips_give_the_labels_of_the_whole(test_cfg, monkeypatch):
+    images, meta = torch.randn(1, 3, 64, 80), METAS['padded']
+    meta = {**meta, 'pad_shape': (64, 80)}
+    _, whole = pair(test_cfg, strip_memory=64)
+    _, fine = pair(test_cfg, strip_memory=1 / 2**10)
+    (wanted,), (given,) = (run(model, images, meta) for model in (whole, fine))
+    assert torch.equal(given.pred_sem_seg.data, wanted.pred_sem_seg.data)
+    assert torch.equal(given.confidence.data, wanted.confidence.data)
+    assert len(list(given.seg_logits.source.strips())) == 30  # of four rows each
+
+
+def test_strip_memory__must_be_above_zero():
+    with pytest.raises(ValueError, match='strip_memory must be above 0, got 0'):
+        build(FastEncoderDecoder, dict(mode='whole', strip_memory=0))
 
 
 @torch.no_grad()
@@ -137,7 +197,7 @@ def test_predict__without_samples_equals_stock():
     images = torch.randn(2, 3, 64, 80)
     stock, fast = (model.predict(images) for model in pair())
     for wanted, given in zip(stock, fast, strict=True):
-        assert torch.equal(wanted.pred_sem_seg.data.byte(), given.pred_sem_seg.data)
+        assert torch.equal(wanted.pred_sem_seg.data, given.pred_sem_seg.data)
 
 
 @torch.no_grad()
@@ -154,12 +214,20 @@ def test_predict__windows_together_are_windows_alone(windows):
 
 
 @torch.no_grad()
-def test_predict__binary_heads_are_left_to_mmsegmentation():
+@pytest.mark.parametrize('test_cfg', [{'mode': 'whole'}, SLIDE], ids=['whole', 'slide'])
+@pytest.mark.parametrize('meta', ['larger image', 'same size', 'flipped'])
+def test_predict__a_head_with_one_channel_equals_stock(meta, test_cfg):
     head = dict(num_classes=2, out_channels=1, threshold=0.4)
-    stock, fast = (build(kind, head=head) for kind in KINDS)
+    stock, fast = (build(kind, test_cfg, head) for kind in KINDS)
     images = torch.randn(1, 3, 64, 80)
-    wanted, given = (run(m, images, METAS['larger image'])[0] for m in (stock, fast))
-    assert torch.equal(wanted.pred_sem_seg.data, given.pred_sem_seg.data)
+    meta = {'img_shape': (64, 80), **METAS[meta]}
+    wanted, given = (run(m, images, meta)[0] for m in (stock, fast))
+    labels, chances = wanted.pred_sem_seg.data, wanted.seg_logits.data
+    assert labels.unique().tolist() == [0, 1]
+    assert torch.equal(given.pred_sem_seg.data, labels.long())
+    torch.testing.assert_close(given.seg_logits.data, chances, rtol=1e-4, atol=1e-5)
+    off = given.confidence.data - 255 * torch.where(labels > 0, chances, 1 - chances)
+    assert off.abs().max() <= 0.5 + 1e-2
 
 
 @torch.no_grad()

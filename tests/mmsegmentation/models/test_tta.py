@@ -9,6 +9,40 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmsegmentation.models import FastEncoderDecoder, MeanProbabilityTTA
+from mmsegmentation.models.logit_map import LogitMap, MeanOfViews
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def segmentor(**head):
+    """Build our segmentor on a small BEiT, with logits around 0 of a spread of 1."""
+    torch.manual_seed(0)
+    backbone = dict(type='FastBEiT', img_size=32, patch_size=8, embed_dims=8)
+    model = FastEncoderDecoder(
+        backbone=dict(backbone, num_layers=1, num_heads=2, out_indices=(0,)),
+        decode_head=dict(
+            type='FCNHead',
+            in_channels=8,
+            in_index=0,
+            channels=8,
+            num_convs=1,
+            align_corners=False,
+            **head,
+        ),
+        test_cfg=dict(mode='whole'),
+    )
+    model.eval()
+    last = model.decode_head.conv_seg
+    nn.init.normal_(last.weight)
+    last.weight /= model(IMAGES).std()
+    last.bias -= model(IMAGES).mean((0, 2, 3))
+    return model
+
+
+def place():
+    size = dict(ori_shape=(32, 32), img_shape=(32, 32), img_path='x.jpg')
+    return SegDataSample(metainfo=size)
 
 
 class Segmentor(nn.Module):
@@ -76,24 +110,62 @@ def test_tta__images_stay_apart_with_their_path_and_labels():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('keep', [True, False])
-def test_stock_tta__needs_the_logits_and_says_how_to_keep_them(keep):
-    backbone = dict(type='FastBEiT', img_size=32, patch_size=8, embed_dims=8)
-    head = dict(type='FCNHead', in_channels=8, channels=8, num_classes=5, num_convs=1)
-    model = FastEncoderDecoder(
-        backbone=dict(backbone, num_layers=1, num_heads=2, out_indices=(0,)),
-        decode_head=dict(head, in_index=0, align_corners=False),
-        test_cfg=dict(mode='whole', keep_seg_logits=keep),
-    ).eval()
-    size = dict(ori_shape=(32, 32), img_shape=(32, 32), img_path='x.jpg')
-    images = torch.randn(1, 3, 32, 32)
-    views = [model.predict(images, [SegDataSample(metainfo=size)])[0] for _ in range(2)]
-    stock = SegTTAModel(module=model)
-    if keep:
-        with pytest.warns(UserWarning, match='The shape of value will convert'):
-            (merged,) = stock.merge_preds([views])
-        labels = views[0].pred_sem_seg.data
-        assert merged.pred_sem_seg.data.tolist() == labels.tolist()
-    else:
-        with pytest.raises(AttributeError, match='set keep_seg_logits=True'):
-            stock.merge_preds([views])
+def test_stock_tta__takes_our_segmentor_as_it_is():
+    model = segmentor(num_classes=5)
+    views = [model.predict(image[None], [place()])[0] for image in IMAGES]
+    (ours,) = MeanProbabilityTTA(module=model).merge_preds([views])
+    with pytest.warns(UserWarning, match='The shape of value will convert'):
+        (theirs,) = SegTTAModel(module=model).merge_preds([views])
+    assert theirs.pred_sem_seg.data.tolist() == ours.pred_sem_seg.data.tolist()
+
+
+ONE = dict(num_classes=2, out_channels=1, threshold=0.4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('head', [dict(num_classes=5), ONE], ids=['five', 'one'])
+def test_tta__one_view_is_the_plain_prediction(head):
+    model = segmentor(**head)
+    data = dict(inputs=[IMAGES[:1]], data_samples=[[place()]])
+    (merged,) = MeanProbabilityTTA(module=model).test_step(data)
+    (plain,) = model.predict(IMAGES[:1], [place()])
+    assert plain.pred_sem_seg.data.float().std() > 0
+    assert torch.equal(merged.pred_sem_seg.data, plain.pred_sem_seg.data)
+    off = merged.confidence.data.int() - plain.confidence.data.int()
+    assert off.abs().max() <= 1
+
+
+@torch.no_grad()
+def test_tta__views_are_not_decided_one_by_one(monkeypatch):
+    model, decided = segmentor(num_classes=5), []
+    decide = LogitMap.decide
+    monkeypatch.setattr(LogitMap, 'decide', lambda m: decided.append(m) or decide(m))
+    data = dict(inputs=[IMAGES[:1], IMAGES[1:]], data_samples=[[place()], [place()]])
+    MeanProbabilityTTA(module=model).test_step(data)
+    assert [type(one) for one in decided] == [MeanOfViews]
+    assert 'pred_sem_seg' in model.predict(IMAGES[:1])[0]
+
+
+@torch.no_grad()
+def test_tta__mean_of_one_channel_is_that_of_its_sigmoids():
+    # 0.1 and 0.8: the mean is above 0.4, and that of the values before is not.
+    before = torch.tensor([0.1, 0.8]).logit()
+    model = segmentor(**ONE)
+    for views in (before, before.sigmoid()):  # of other segmentors, and of stock
+        views = [view(one.reshape(1, 1, 1)) for one in views]
+        (merged,) = MeanProbabilityTTA(module=model).merge_preds([views])
+        assert merged.pred_sem_seg.data.tolist() == [[[1]]]
+        assert merged.seg_logits.data.item() == pytest.approx(0.45)
+        assert merged.confidence.data.item() == round(255 * 0.45)
+
+
+@torch.no_grad()
+def test_tta__labels_of_one_channel_are_mmsegmentations():
+    # It applies a sigmoid here, so the views hold what comes before.
+    model = segmentor(**ONE)
+    generator = torch.Generator().manual_seed(0)
+    views = [view(one) for one in 4 * torch.randn(3, 1, 9, 7, generator=generator)]
+    (ours,) = MeanProbabilityTTA(module=model).merge_preds([views])
+    (theirs,) = SegTTAModel(module=model).merge_preds([views])
+    assert ours.pred_sem_seg.data.float().tolist() == theirs.pred_sem_seg.data.tolist()
+    assert ours.pred_sem_seg.data.unique().tolist() == [0, 1]

@@ -1,0 +1,229 @@
+"""The logits of an image at its own size, a strip of rows at a time.
+
+All classes of a large photograph at once are gigabytes: 12 megapixels x 61 classes in
+float32 are 2.9 GB, and each step of a decision needs as much again.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmsegmentation.models.on_demand import source_of
+
+# Bound of one strip of logits, in MiB: as much as a core keeps near. A decision needs
+# about three times it.
+STRIP_MEMORY = 4
+# Columns that are resized together.
+COLUMNS = 256
+
+
+class LogitMap(ABC):
+    """Logits of one image, (channels, H, W), computed in strips of rows.
+
+    As MMSegmentation keeps them: of a head with one channel, they are the
+    probabilities of class 1 (after the sigmoid).
+
+    Args:
+        shape: Channels, height and width.
+        threshold: Of a head with one channel: class 1 has more than this.
+        memory: Bound of one strip, in MiB. A strip has at least four rows.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        threshold: float | None = None,
+        memory: float = STRIP_MEMORY,
+    ) -> None:
+        self.shape = tuple(shape)
+        self.threshold = threshold
+        self.memory = memory
+
+    @abstractmethod
+    def logits(self, rows: slice) -> Tensor:
+        """Return the logits of some rows, (channels, rows, W)."""
+
+    def probabilities(self, rows: slice) -> Tensor:
+        """Return the probabilities of some rows, (channels, rows, W)."""
+        logits = self.logits(rows)
+        return logits.softmax(0) if self.shape[0] > 1 else logits
+
+    def winners(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return class ids and their probabilities, both (1, rows, W)."""
+        if self.threshold is not None:
+            return above(self.probabilities(rows), self.threshold)
+        logits = self.logits(rows)
+        # A maximum with its place; argmax alone is several times slower on a CPU.
+        highest, labels = logits.max(dim=0, keepdim=True)
+        sums = (logits - highest).exp_().sum(0, keepdim=True)
+        return labels, sums.reciprocal_()
+
+    def strips(self, multiple: int = 1) -> Iterator[slice]:
+        """Return the rows of each strip, but for the last in whole multiples."""
+        channels, height, width = self.shape
+        rows = int(self.memory * 2**20 / (4 * channels * width))
+        rows = max(rows, 4) // multiple * multiple
+        for start in range(0, height, rows):
+            yield slice(start, min(start + rows, height))
+
+    def full(self) -> Tensor:
+        """Return all logits, (channels, H, W)."""
+        return torch.cat([self.logits(rows) for rows in self.strips()], dim=1)
+
+    def decide(self) -> tuple[Tensor, Tensor]:
+        """Return class ids and confidence, both (1, H, W).
+
+        Class ids are uint8, int64 where there are more than 256 classes; confidence is
+        255 x the probability of the pixel's class, uint8.
+        """
+        dtype = torch.uint8 if self.shape[0] <= 256 else torch.int64
+        strips = []
+        for rows in self.strips():
+            labels, chances = self.winners(rows)
+            confidence = chances.mul_(255).round_().to(torch.uint8)
+            strips.append((labels.to(dtype), confidence))
+        labels, confidence = (
+            torch.cat(maps, dim=1) for maps in zip(*strips, strict=True)
+        )
+        return labels, confidence
+
+
+class DenseLogits(LogitMap):
+    """Logits that are already there at full size, (channels, H, W).
+
+    With one channel they may be probabilities, as MMSegmentation's segmentors give
+    them, or values before the sigmoid, as others may: some are then outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        threshold: float | None = None,
+        memory: float = STRIP_MEMORY,
+    ) -> None:
+        super().__init__(values.shape, threshold, memory)
+        if len(values) == 1 and ((values < 0) | (values > 1)).any():
+            values = values.sigmoid()
+        self.values = values
+
+    def logits(self, rows: slice) -> Tensor:
+        """Return the logits of some rows, in float32 or float64."""
+        strip = self.values[:, rows]
+        return strip if strip.dtype == torch.float64 else strip.float()
+
+
+class ResizedLogits(LogitMap):
+    """Small logits, and a matrix for each axis that leads to the size of the image.
+
+    Args:
+        small: Logits, (channels, h, w).
+        rows: What leads to the rows of the image, (H, h).
+        columns: What leads to its columns, (W, w).
+    """
+
+    def __init__(
+        self,
+        small: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        threshold: float | None = None,
+        memory: float = STRIP_MEMORY,
+    ) -> None:
+        super().__init__((len(small), len(rows), len(columns)), threshold, memory)
+        self.small = small
+        self.rows = NarrowMatrix(rows)
+        self.columns = NarrowMatrix(columns)
+
+    def logits(self, rows: slice) -> Tensor:
+        """Return the logits of some rows, resized in float32."""
+        # Whatever the caller computes in: this decides the labels.
+        with torch.autocast(self.small.device.type, enabled=False):
+            sources, weights = self.rows.part(rows)
+            band = self.small[:, sources]
+            width = self.shape[2]
+            strip = torch.cat(
+                [
+                    weights @ self._columns(band, slice(start, start + COLUMNS))
+                    for start in range(0, width, COLUMNS)
+                ],
+                dim=2,
+            )
+        return strip if self.shape[0] > 1 else strip.sigmoid_()
+
+    def _columns(self, band: Tensor, targets: slice) -> Tensor:
+        sources, weights = self.columns.part(targets)
+        return band[:, :, sources] @ weights.T
+
+
+class NarrowMatrix:
+    """A matrix, (targets, sources), with few neighbours in each row that are not 0."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        self._ends: tuple[Tensor, Tensor] | None = None
+
+    def part(self, targets: slice) -> tuple[slice, Tensor]:
+        """Return the sources that some targets need, and their weights."""
+        if targets.stop - targets.start >= len(self.matrix):
+            return slice(None), self.matrix
+        first, last = (ends[targets] for ends in self._find_ends())
+        sources = slice(int(first.min()), int(last.max()) + 1)
+        return sources, self.matrix[targets, sources]
+
+    def _find_ends(self) -> tuple[Tensor, Tensor]:
+        """Return the first and the last source of each target."""
+        if self._ends is None:
+            used = (self.matrix != 0).to(torch.uint8)
+            first = used.argmax(1).cpu()
+            last = used.shape[1] - 1 - used.flip(1).argmax(1).cpu()
+            self._ends = first, last
+        return self._ends
+
+
+class MeanOfViews(LogitMap):
+    """The mean of the class probabilities of several views of an image.
+
+    Its logits are the logarithm of the mean; with one channel, the mean itself.
+    """
+
+    def __init__(self, views: Sequence[LogitMap], threshold: float | None) -> None:
+        super().__init__(views[0].shape, threshold, views[0].memory)
+        self.views = views
+
+    def probabilities(self, rows: slice) -> Tensor:
+        """Return the mean probabilities of some rows."""
+        total = self.views[0].probabilities(rows)
+        for view in self.views[1:]:
+            total = total + view.probabilities(rows)
+        return total / len(self.views)
+
+    def logits(self, rows: slice) -> Tensor:
+        """Return what gives the mean by softmax."""
+        mean = self.probabilities(rows)
+        return mean.log() if self.shape[0] > 1 else mean
+
+    def winners(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return class ids and their mean probabilities."""
+        mean = self.probabilities(rows)
+        if self.threshold is not None:
+            return above(mean, self.threshold)
+        chances, labels = mean.max(dim=0, keepdim=True)
+        return labels, chances
+
+
+def above(chances: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Return the class, 0 or 1, by the chances of class 1, and the chances of it."""
+    labels = chances > threshold
+    return labels.long(), torch.where(labels, chances, 1 - chances)
+
+
+def logit_map_of(pixel_data: PixelData | Mapping) -> LogitMap:
+    """Return the map of ``seg_logits``, of a sample or of its ``to_dict``."""
+    source = source_of(pixel_data)
+    if isinstance(source, LogitMap):
+        return source
+    data = pixel_data['data'] if isinstance(pixel_data, Mapping) else pixel_data.data
+    return DenseLogits(data)

@@ -1,0 +1,107 @@
+"""Pixel data that are computed when somebody asks for them."""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Protocol
+
+import torch
+from mmengine.structures import PixelData
+from torch import Tensor
+
+
+class Source(Protocol):
+    """What computes pixel data."""
+
+    shape: tuple[int, ...]
+
+    def full(self) -> Tensor:
+        """Return the data, (channels, H, W)."""
+
+
+class OnDemand(PixelData):
+    """Pixel data whose ``data`` are computed at the first access, and then kept.
+
+    Args:
+        source: What computes them; without one, ordinary pixel data.
+        metainfo: As of any pixel data.
+    """
+
+    def __init__(
+        self, source: Source | None = None, *, metainfo: dict | None = None
+    ) -> None:
+        super().__init__(metainfo=metainfo)
+        if source is not None:
+            self.__dict__['source'] = source
+            self._data_fields.add('data')
+
+    def __getattr__(self, name: str) -> Any:
+        """Compute the data."""
+        if name != 'data' or 'source' not in self.__dict__:
+            raise AttributeError(f'{type(self).__name__} has no {name!r}')
+        self.__dict__['data'] = self.source.full()
+        return self.__dict__['data']
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Height and width."""
+        if 'source' in self.__dict__:
+            return tuple(self.source.shape[-2:])
+        return super().shape
+
+    def to_dict(self) -> dict:
+        """Return a dictionary that computes the data at the first access, too."""
+        if 'source' in self.__dict__ and 'data' not in self.__dict__:
+            return _Fields(data=self)
+        return super().to_dict()
+
+
+class _Fields(MutableMapping, dict):
+    """A dictionary in which pixel data on demand stand for their data."""
+
+    def __getitem__(self, key: str) -> Any:
+        value = dict.__getitem__(self, key)
+        if isinstance(value, OnDemand):
+            value = value.data
+            dict.__setitem__(self, key, value)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return dict.__iter__(self)
+
+    def __reduce__(self) -> tuple:
+        return dict, (dict(self.items()),)
+
+    __setitem__ = dict.__setitem__
+    __delitem__ = dict.__delitem__
+    __len__ = dict.__len__
+    __contains__ = dict.__contains__
+
+
+def source_of(pixel_data: PixelData | Mapping) -> Any:
+    """Return the source of data on demand, or of their ``to_dict``; None if none."""
+    if isinstance(pixel_data, _Fields):
+        pixel_data = dict.get(pixel_data, 'data')
+    return getattr(pixel_data, '__dict__', {}).get('source')
+
+
+class Labels:
+    """Class ids as bytes, given as int64, with which anybody may compute.
+
+    Args:
+        ids: Class ids, (1, H, W), of any integer type.
+    """
+
+    def __init__(self, ids: Tensor) -> None:
+        self.ids = ids
+        self.shape = tuple(ids.shape)
+
+    def full(self) -> Tensor:
+        """Return class ids, int64."""
+        return self.ids.to(torch.int64)
+
+
+def label_ids(pixel_data: PixelData | Mapping) -> Tensor:
+    """Return class ids, (1, H, W), in the type in which they are kept."""
+    source = source_of(pixel_data)
+    if isinstance(source, Labels):
+        return source.ids
+    return pixel_data['data'] if isinstance(pixel_data, Mapping) else pixel_data.data
