@@ -2,21 +2,15 @@
 
 _base_ = './recycle.py'
 
-_train_set = dict(
-    type='RecycleDataset',
-    data_root=_base_.data_root,
-    data_prefix=dict(img_path='train/images', seg_map_path='train/mask'),
-    cache=True,
+train_set = dict(
+    _base_.train_set,
     pipeline=[
         dict(type='LoadDecoded', copy=False),
         dict(type='Resize', scale=(128, 128), keep_ratio=False),
     ],
 )
 # ``utils/pseudo_label.py`` writes this part; the configs named pseudo train on both.
-_pseudo_set = dict(
-    _train_set,
-    data_prefix=dict(img_path='pseudo/images', seg_map_path='pseudo/mask'),
-)
+pseudo_set = dict(train_set, data_prefix=_base_.pseudo_set.data_prefix)
 train_pipeline = [
     dict(type='RandomCutMix', prob=1.0, patch_scale=(64, 64)),
     dict(type='FastPhotoMetricDistortion'),
@@ -38,18 +32,16 @@ train_dataloader = dict(
     drop_last=True,
     collate_fn=dict(type='stacked_collate'),
     sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(type='SeededMixDataset', dataset=_train_set, pipeline=train_pipeline),
+    dataset=dict(type='SeededMixDataset', dataset=train_set, pipeline=train_pipeline),
 )
-_test_pipeline = [
+test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(128, 128), keep_ratio=False),
     dict(type='LoadAnnotations'),
     dict(type='FastPackSegInputs'),
 ]
-val_dataloader = dict(
-    batch_size=8, num_workers=1, dataset=dict(pipeline=_test_pipeline)
-)
-test_dataloader = dict(num_workers=1, dataset=dict(pipeline=_test_pipeline))
+val_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(

@@ -14,7 +14,7 @@ train_dataloader = dict(
         dataset=dict(
             _delete_=True,
             type='ConcatDataset',
-            datasets=[_base_._train_set, _base_._pseudo_set],
+            datasets=[_base_.train_set, _base_.pseudo_set],
         )
     )
 )

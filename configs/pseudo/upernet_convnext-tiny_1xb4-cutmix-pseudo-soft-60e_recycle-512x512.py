@@ -12,7 +12,7 @@ Run:    python tools/train.py \
 _base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
 
 _load, *_others = _base_.pseudo_set.pipeline
-_pseudo_set = dict(
+pseudo_set = dict(
     _base_.pseudo_set, pipeline=[_load, dict(type='KeepByConfidence'), *_others]
 )
 train_dataloader = dict(
@@ -20,7 +20,7 @@ train_dataloader = dict(
         dataset=dict(
             _delete_=True,
             type='ConcatDataset',
-            datasets=[_base_.train_set, _pseudo_set],
+            datasets=[_base_.train_set, pseudo_set],
         )
     )
 )

@@ -11,7 +11,7 @@ Run:    python tools/train.py \
 _base_ = '../small/upernet_convnext-atto_1xb8-copypaste-4000it_recycle-128x128.py'
 
 _valid_set = dict(
-    _base_._train_set,
+    _base_.train_set,
     data_prefix=dict(img_path='valid/images', seg_map_path='valid/mask'),
 )
 # Said openly: tools/train.py looks for no best checkpoint, and no later command takes
@@ -22,7 +22,7 @@ train_dataloader = dict(
         dataset=dict(
             _delete_=True,
             type='ConcatDataset',
-            datasets=[_base_._train_set, _valid_set],
+            datasets=[_base_.train_set, _valid_set],
         )
     )
 )

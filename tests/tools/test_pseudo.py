@@ -13,9 +13,9 @@ from utils.pseudo_label import main as pseudo_label
 PSEUDO = 'upernet_convnext-mini_1xb8-cutmix-pseudo-90it_drawn-128x128.py'
 # All that there is: a ratio, confidence, chosen donors.
 ALL = """
-_load, *_others = _base_._pseudo_set.pipeline
+_load, *_others = _base_.pseudo_set.pipeline
 _pseudo_set = dict(
-    _base_._pseudo_set, pipeline=[_load, dict(type='KeepByConfidence'), *_others]
+    _base_.pseudo_set, pipeline=[_load, dict(type='KeepByConfidence'), *_others]
 )
 _steps = [
     dict(type='CopyPaste', prefer_rare=0.5, flip_prob=0.5, scale_range=(0.5, 1)),
@@ -25,7 +25,7 @@ _steps = [
 _mixed = dict(
     _delete_=True,
     type='MixedDataset',
-    datasets=[_base_._train_set, _pseudo_set],
+    datasets=[_base_.train_set, _pseudo_set],
     ratio=[1, 1],
 )
 train_dataloader = dict(

@@ -33,7 +33,7 @@ val_dataloader.update(batch_size=2)
 default_hooks = dict(checkpoint=dict(interval=1))
 """
 FINAL = """
-_train = _base_._train_set
+_train = _base_.train_set
 _valid = dict(
     _train, data_prefix=dict(img_path='valid/images', seg_map_path='valid/mask')
 )
