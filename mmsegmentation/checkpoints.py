@@ -1,6 +1,10 @@
 """The reader of checkpoints: they are data, and no code in them is run."""
 
+import json
+import math
 import pickle
+from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,25 +14,23 @@ from mmsegmentation.sealed import damage_of
 if TYPE_CHECKING:
     from torch.nn import Module
 
+# Under this name tools/export.py writes what a checkpoint says of itself, as JSON.
+META = 'meta'
+# By this key PyTorch Lightning's checkpoints are known.
+LIGHTNING = 'pytorch-lightning_version'
+
 
 def check_checkpoint(path: str) -> dict:
     """Return a checkpoint's content, read as data only: no code in it is run.
 
+    Its weights are under plain names, see :func:`read_checkpoint`.
+
     Raises:
-        InputError: The file is missing, damaged, or holds more than data.
+        InputError: The file is missing, damaged, or holds more than data, or a weight
+            is nan or infinite.
     """
     if not Path(path).is_file():
         raise InputError(path, 'no such checkpoint', 'check the path')
-    if Path(path).suffix == '.safetensors':
-        raise InputError(
-            path,
-            'holds weights for other programs',
-            'name the .pth that it was exported from',
-        )
-    with Path(path).open('rb') as file:
-        # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
-        if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
-            raise InputError(path, 'not a readable checkpoint', 'copy it again')
     damage = damage_of(Path(path))
     if damage:
         raise InputError(
@@ -36,43 +38,130 @@ def check_checkpoint(path: str) -> dict:
             f'not a readable checkpoint ({damage})',
             'copy it again, or name the one before',
         )
+    content = read_checkpoint(path)
+    if not isinstance(content, dict):
+        raise InputError(path, 'holds no state_dict', 'name a checkpoint')
+    name = first_not_finite(content.get('state_dict', content))
+    if name:
+        raise InputError(
+            path, f'its weight {name} is not finite', 'name a checkpoint before it'
+        )
+    return content
+
+
+def read_checkpoint(path: str, map_location: Any = 'cpu') -> Any:
+    """Read a checkpoint as data only: PyTorch's files, or safetensors by their suffix.
+
+    What torch.compile, several processes and Lightning put before the names of weights
+    is stripped: ``_orig_mod.``, ``module.``, ``model.``. Safetensors come as
+    ``state_dict``, and as ``meta`` what :mod:`tools.export` wrote with them.
+
+    Raises:
+        InputError: The file is damaged, or holds more than data.
+    """
+    is_plain = Path(path).suffix == '.safetensors'
     try:
-        content = read_data(path)
+        content = _read_safetensors(path) if is_plain else _read(path, map_location)
     except pickle.UnpicklingError:
         raise InputError(
             path,
             'holds more than weights and numbers, and is not run',
             'save it again with its state_dict alone',
         ) from None
-    except Exception as error:  # damage surfaces anywhere in torch's reader
+    except Exception as error:  # damage surfaces anywhere in the readers
         raise InputError(
             path, f'not a readable checkpoint ({error})', 'copy it again'
         ) from None
+    return _with_plain_names(content)
+
+
+def _read(path: str, map_location: Any) -> Any:
+    import torch
+
+    with Path(path).open('rb') as file:
+        # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
+        if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
+            raise ValueError('it is no file of PyTorch')
+    allow_numbers()
+    return torch.load(path, map_location=map_location or 'cpu', weights_only=True)
+
+
+def _read_safetensors(path: str) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    with safe_open(path, 'pt') as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
+    try:
+        meta = json.loads(metadata.get(META, '{}'))
+    except ValueError:  # another program's
+        meta = {}
+    return {'state_dict': weights, 'meta': meta if isinstance(meta, dict) else {}}
+
+
+def _with_plain_names(content: Any) -> Any:
     if not isinstance(content, dict):
-        raise InputError(path, 'holds no state_dict', 'name a checkpoint')
-    return content
+        return content
+    weights = content.get('state_dict', content)
+    if not isinstance(weights, dict):
+        return content
+    names = {name: _unwrapped(name) for name in weights}
+    bare = not content.get('meta') and 'message_hub' not in content
+    if LIGHTNING in content or (bare and all(map(_of_lightning, names.values()))):
+        names = {
+            name: plain.removeprefix('model.') if _of_lightning(plain) else plain
+            for name, plain in names.items()
+        }
+    if all(name == plain for name, plain in names.items()):
+        return content
+    # Of its own kind: layers are told their version by an attribute.
+    plain = copy(weights)
+    plain.clear()
+    plain.update((names[name], value) for name, value in weights.items())
+    return {**content, 'state_dict': plain} if 'state_dict' in content else plain
 
 
-def read_data(path: str, map_location: Any = 'cpu') -> Any:
-    """Read a checkpoint with PyTorch's reader of data, which runs nothing.
+def _unwrapped(name: Any) -> Any:
+    if not isinstance(name, str):
+        return name
+    name = name.replace('_orig_mod.', '')
+    return name.removeprefix('module.')
 
-    Raises:
-        pickle.UnpicklingError: It holds more.
+
+def _of_lightning(name: Any) -> bool:
+    return isinstance(name, str) and name.startswith('model.')
+
+
+def first_not_finite(weights: Mapping[str, Any]) -> str | None:
+    """Return the first name of a weight that is nan or infinite, None if there is none.
+
+    A mask of attention may be infinite.
     """
     import torch
 
-    _allow_numbers()
-    return torch.load(path, map_location=map_location, weights_only=True)
+    for name, value in weights.items():
+        if not (isinstance(value, torch.Tensor) and value.is_floating_point()):
+            continue
+        if str(name).endswith('mask'):
+            continue
+        value = value.detach()
+        if value.dtype not in (torch.float32, torch.float64):
+            value = value.float()
+        # A sum reads memory once; it is infinite for large numbers, too.
+        if not math.isfinite(float(value.sum())) and not bool(value.isfinite().all()):
+            return name
+    return None
 
 
-def _allow_numbers() -> None:
+def allow_numbers() -> None:
     """Let torch's reader of data know the numbers that MMEngine saves with weights."""
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
     from numpy._core import multiarray
     from torch.serialization import add_safe_globals
 
-    dtypes = [type(np.dtype(name)) for name in ('f8', 'f4', 'i8', 'i4', 'bool')]
+    codes = np.typecodes
+    kinds = {type(np.dtype(c)) for c in '?' + codes['AllInteger'] + codes['AllFloat']}
     add_safe_globals(
         [
             HistoryBuffer,
@@ -81,7 +170,7 @@ def _allow_numbers() -> None:
             np.dtype,
             multiarray._reconstruct,
             multiarray.scalar,
-            *dtypes,
+            *kinds,
         ]
     )
 
@@ -114,8 +203,7 @@ def check_weights(
     Raises:
         InputError: A weight is missing or of another shape.
     """
-    given = content.get('state_dict', content)
-    weights = {name.removeprefix('module.'): value for name, value in given.items()}
+    weights = content.get('state_dict', content)
     own = _inner(model).state_dict()
     wrong = [
         name

@@ -1,16 +1,66 @@
 """Weights that a config names: where they are, and how they come here."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.checkpoints import allow_numbers, read_checkpoint
 from mmsegmentation.command import InputError
+from mmsegmentation.files import whole_file
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 PRETRAINED = Path('pretrained')
+# MMClassification's name of weights: it means their backbone, without that prefix.
+CLASSIFIER = 'mmcls://'
+# What `type` says of an `init_cfg` that loads a file.
+LOADING = 'Pretrained', 'Pretrained_Part', 'PretrainedInit'
+# A download may take longer than any collective operation may wait.
+PATIENCE = timedelta(days=7)
+_fetches = count()
+
+
+def read_data_alone() -> None:
+    """Have this process read every checkpoint as data, whoever reads it.
+
+    MMEngine's loaders of all its kinds of addresses become one reader, that of
+    :mod:`mmsegmentation.checkpoints`. PyTorch is told to trust no other caller of
+    ``torch.load`` either, such as timm. Our commands and runners do this; importing
+    our parts into other programs changes nothing there.
+    """
+    from mmengine.runner import CheckpointLoader
+
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    allow_numbers()
+    for scheme, loader in list(CheckpointLoader._schemes.items()):
+        if loader.__module__.startswith('mmengine.'):
+            load = _load_backbone if scheme == CLASSIFIER else load_from_anywhere
+            CheckpointLoader.register_scheme(scheme, load, force=True)
+
+
+def load_from_anywhere(filename: str, map_location: Any = None) -> Any:
+    """Return the content of a checkpoint, as data.
+
+    Args:
+        filename: A path or an address.
+
+    Raises:
+        InputError: It is missing, damaged, or holds more than data.
+    """
+    return read_checkpoint(local_file(filename), map_location)
+
+
+def _load_backbone(filename: str, map_location: Any = None) -> Any:
+    content = load_from_anywhere(filename, map_location)
+    start, weights = 'backbone.', content.get('state_dict', content)
+    names = [name for name in weights if name.startswith(start)]
+    return {'state_dict': {name.removeprefix(start): weights[name] for name in names}}
 
 
 def find_pretrained(cfg: 'Config') -> list[str]:
@@ -22,49 +72,100 @@ def find_pretrained(cfg: 'Config') -> list[str]:
     Raises:
         InputError: It is nowhere, and cannot be fetched.
     """
-    from mmengine.dist import barrier
+    from mmengine.dist import get_world_size
+
+    find = partial(_find_all, cfg)
+    return _after_first(find) if get_world_size() > 1 else find()
+
+
+def _find_all(cfg: 'Config') -> list[str]:
+    places = list(_places(cfg.model))
+    if cfg.get('load_from'):
+        places.append((cfg, 'load_from'))
+    files = []
+    for holder, key in places:
+        files.append(local_file(holder[key]))
+        if not holder[key].startswith(CLASSIFIER):
+            holder[key] = files[-1]
+    return files
+
+
+def _after_first(find: Callable[[], list[str]]) -> list[str]:
+    """Return what is found once the first process of each machine has fetched it."""
+    from mmengine.dist import all_gather_object
+    from torch.distributed.distributed_c10d import _get_default_store
 
     first = os.environ.get('LOCAL_RANK', '0') == '0'
-    if not first:
-        barrier()
-    files = []
-    for owner in _pretrained_owners(cfg.model):
-        files.append(_local_file(owner['init_cfg']['checkpoint']))
-        owner['init_cfg']['checkpoint'] = files[-1]
-    if cfg.get('load_from'):
-        cfg.load_from = _local_file(cfg.load_from)
-        files.append(cfg.load_from)
-    if first:
-        barrier()
-    return files
+    store, name = _get_default_store(), f'fetched_{next(_fetches)}'
+    machines = sum(all_gather_object(first))
+    files = find() if first else []
+    if first and store.add(f'{name}_count', 1) == machines:
+        store.set(name, 'by all')
+    store.wait([name], PATIENCE)
+    return files if first else find()
 
 
 def start_from_scratch(cfg: 'Config') -> None:
     """Drop pretrained weights from ``cfg``."""
-    for owner in _pretrained_owners(cfg.model):
-        owner.pop('init_cfg')
     cfg.load_from = None
+    _drop_weights(cfg.model)
 
 
-def _pretrained_owners(model: Any) -> Iterator[dict]:
-    """Yield each part of a model whose ``init_cfg`` names a file."""
-    children = list(model.values()) if isinstance(model, dict) else model
-    if isinstance(model, dict):
-        init_cfg = model.get('init_cfg')
-        if (
-            isinstance(init_cfg, dict)
-            and init_cfg.get('type') == 'Pretrained'
-            and isinstance(init_cfg.get('checkpoint'), str)
-        ):
-            yield model
-    for child in children:
-        if isinstance(child, dict | list | tuple):
-            yield from _pretrained_owners(child)
+def _drop_weights(part: Any) -> None:
+    if isinstance(part, dict):
+        if _loads(part.get('init_cfg')):
+            part.pop('init_cfg')
+        elif isinstance(part.get('init_cfg'), list):
+            part['init_cfg'] = [each for each in part['init_cfg'] if not _loads(each)]
+        if isinstance(part.get('pretrained'), str):
+            part.pop('pretrained')
+        if part.get('pretrained') or _kind(part) == 'TIMMBackbone':  # fetches unasked
+            part['pretrained'] = False
+            part.pop('checkpoint_path', None)
+    for child in _children(part):
+        _drop_weights(child)
 
 
-def _local_file(address: str) -> str:
+def _places(part: Any) -> Iterator[tuple[dict, str]]:
+    """Yield where a model names weights: what holds the name, and its key."""
+    if isinstance(part, dict):
+        if isinstance(part.get('pretrained'), str):
+            yield part, 'pretrained'
+        if _loads(part):
+            yield part, 'checkpoint'
+    for child in _children(part):
+        yield from _places(child)
+
+
+def _children(part: Any) -> list:
+    children = list(part.values()) if isinstance(part, dict) else part
+    return [child for child in children if isinstance(child, dict | list | tuple)]
+
+
+def _loads(init_cfg: Any) -> bool:
+    """Tell whether this is an ``init_cfg`` that names a file of weights."""
+    return (
+        isinstance(init_cfg, dict)
+        and _kind(init_cfg) in LOADING
+        and isinstance(init_cfg.get('checkpoint'), str)
+    )
+
+
+def _kind(part: dict) -> str:
+    """Return the bare name of a part's type, which may have a scope or be a class."""
+    kind = part.get('type')
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
+
+
+def local_file(address: str) -> str:
+    """Return the file that an address or path means; fetch it if it is not here.
+
+    Raises:
+        InputError: It is nowhere, and cannot be fetched.
+    """
+    address = _resolved(address)
     if '://' not in address:
-        path = Path(address)
+        path = Path(address).expanduser()
         if path.is_file():
             return str(path)
         raise InputError(
@@ -72,7 +173,7 @@ def _local_file(address: str) -> str:
         )
     import torch
 
-    name = address.rsplit('/', 1)[-1].partition('?')[0]
+    name = _file_name(address)
     target = PRETRAINED / name
     cache = Path(torch.hub.get_dir()) / 'checkpoints' / name
     for path in (target, cache):
@@ -80,12 +181,60 @@ def _local_file(address: str) -> str:
             return str(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Fetched beside the target, and renamed once whole.
-        torch.hub.download_url_to_file(address, str(target))
-    except OSError as error:
+        _fetch(address, target)
+    except (OSError, ImportError) as error:
         raise InputError(
             name,
             f'pretrained weights are not here and cannot be fetched ({error})',
             f'download {address} to {target}, or pass --from-scratch',
         ) from None
     return str(target)
+
+
+def _resolved(address: str) -> str:
+    """Return the address or path that one of MMEngine's names of weights stands for."""
+    scheme, sign, name = address.partition('://')
+    tables = {
+        'torchvision': 'get_torchvision_models',
+        'modelzoo': 'get_torchvision_models',
+        'open-mmlab': 'get_external_models',
+        'openmmlab': 'get_external_models',
+        'mmcls': 'get_mmcls_models',
+    }
+    if not sign or scheme not in tables:
+        return address
+    from mmengine.runner import checkpoint
+
+    if tables[scheme] == 'get_external_models':
+        name = checkpoint.get_deprecated_model_names().get(name, name)
+    table = getattr(checkpoint, tables[scheme])()
+    if name not in table:
+        raise InputError(
+            address, 'no such weights', 'correct the name, or pass --from-scratch'
+        )
+    found = table[name]
+    home = checkpoint._get_mmengine_home()
+    return found if '://' in found else str(Path(home) / found)
+
+
+def _file_name(address: str) -> str:
+    """Return the name of a file in ``pretrained/``.
+
+    All of Hugging Face's have the same few names: those begin with their repository's.
+    """
+    path, sign, inside = address.partition('?')[0].partition('/resolve/')
+    name = (inside or path).rsplit('/', 1)[-1]
+    return '--'.join([*path.split('/')[-2:], name]) if sign else name
+
+
+def _fetch(address: str, target: Path) -> None:
+    """Fetch a file beside its target, and rename it once it is whole."""
+    import torch
+    from mmengine import fileio
+
+    if address.partition('://')[0].rpartition(':')[2] in ('s3', 'petrel'):
+        content = fileio.get(address, {'backend': 'petrel'})
+        with whole_file(target, overwrite=True) as beside:
+            beside.write_bytes(content)
+    else:
+        torch.hub.download_url_to_file(address, str(target))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.blame import blame, split_option
 from mmsegmentation.command import InputError
+from mmsegmentation.pretrained import read_data_alone
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -72,6 +73,7 @@ def read_config(
             if not isinstance(cfg.get(key), dict):
                 raise InputError(path, f'has no {key}', 'name a file of configs/')
         _import_modules(cfg, path)
+        read_data_alone()
     return cfg
 
 

@@ -33,7 +33,12 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     parser = Parser(prog='tools/average.py', description=__doc__)
     add = parser.add_argument
     add('config', help='config file of the model')
-    add('checkpoints', nargs='+', metavar='checkpoint', help='its weights, .pth')
+    add(
+        'checkpoints',
+        nargs='+',
+        metavar='checkpoint',
+        help='its weights, .pth or .safetensors',
+    )
     add('--out', required=True, type=Path, metavar='FILE', help='.pth to write')
     add('--method', choices=['greedy', 'swa'], default='greedy', help='see above')
     add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
@@ -125,7 +130,7 @@ def _weights_of(content: dict[str, Any], path: str) -> 'Weights':
     given = content.get('state_dict', content)
     if not (given and all(isinstance(v, torch.Tensor) for v in given.values())):
         raise InputError(path, 'holds no weights', 'name a checkpoint of a run')
-    return {name.removeprefix('module.'): value for name, value in given.items()}
+    return given
 
 
 def read_weights(path: str) -> 'Weights':

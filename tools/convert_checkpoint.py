@@ -79,10 +79,7 @@ def read_source(path: Path) -> 'Translation':
 
     if path.is_dir():
         raise InputError(path, 'is a folder', 'name the file in it that holds weights')
-    if path.suffix == '.safetensors':
-        given = _read_safetensors(path)
-    else:
-        given = unwrap(check_checkpoint(str(path)))
+    given = unwrap(check_checkpoint(str(path)))
     if not given:
         raise InputError(path, 'holds no weights', 'name a checkpoint')
     result = translate(given)
@@ -93,20 +90,6 @@ def read_source(path: Path) -> 'Translation':
             f'name weights of {PROJECTS}',
         )
     return result
-
-
-def _read_safetensors(path: Path) -> 'Weights':
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise InputError(path, 'no such checkpoint', 'check the path')
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(
-            path, f'not a readable checkpoint ({error})', 'copy it again'
-        ) from None
 
 
 def build_model(cfg: 'Config', name: str) -> Any:

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmsegmentation.checkpoints import check_checkpoint
+from mmsegmentation.checkpoints import META, check_checkpoint
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, sha256_of, write_whole
 from mmsegmentation.runtime import silence
+
+# What of ``meta`` goes with the weights: notes of what the model was trained on.
+ORIGIN = 'fold', 'knows_validation', 'pseudo', 'cfg', 'epoch', 'iter'
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:
     parser = Parser(prog='tools/export.py', description=__doc__)
     add = parser.add_argument
-    add('checkpoint', type=Path, help='checkpoint of a run, .pth')
+    add('checkpoint', type=Path, help='checkpoint of a run')
     add('--out', required=True, type=Path, metavar='FILE', help='.safetensors to write')
     add('--overwrite', action='store_true', help='replace FILE')
     return parser.parse_args(argv)
@@ -36,12 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def describe(content: dict[str, Any], path: Path) -> dict[str, str]:
-    """Return what the file says of itself: its source, how far it was, its classes."""
+    """Return what the file says of itself: its source, how far it was, its classes.
+
+    What the model was trained on is under ``meta``, as JSON: no command takes it for a
+    judge of images that it knows.
+    """
     meta = content.get('meta')
     meta = meta if isinstance(meta, dict) else {}
     classes = (meta.get('dataset_meta') or {}).get('classes') or ()
     found = {'epoch': meta.get('epoch'), 'iter': meta.get('iter')}
+    origin = {key: meta[key] for key in ORIGIN if key in meta}
     return {
+        META: json.dumps(origin),
         'format': 'pt',
         'source': path.name,
         'source_sha256': sha256_of(path),

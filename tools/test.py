@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     parser = Parser(prog='tools/test.py', description=__doc__)
     add = parser.add_argument
     add('config', help='config file of the model')
-    add('checkpoint', help='its weights, .pth')
+    add('checkpoint', help='its weights, .pth or .safetensors')
     add('--split', choices=['train', 'valid', 'test'], default='valid', help='part')
     add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
     add('--fold', type=int, metavar='K', help='predict what this fold left out')

@@ -21,6 +21,7 @@ from mmsegmentation.engine.mean_loss_hook import MeanLossHook
 from mmsegmentation.engine.resume_hook import ResumeHook
 from mmsegmentation.models.cpu_sync_batch_norm import sync_on_cpu
 from mmsegmentation.models.shared_dropout import share_dropout
+from mmsegmentation.pretrained import read_data_alone
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner as Base
@@ -84,11 +85,12 @@ class Quiet(Base):
         return super().build_train_loop(loop)
 
     def load_or_resume(self) -> None:
-        """Load or resume in silence; the screen is given back whatever happens.
+        """Load or resume in silence, and as data; the screen is given back in any case.
 
         The notice of the file is printed, by every process, where all else goes to the
         log.
         """
+        read_data_alone()
         with contextlib.redirect_stdout(io.StringIO()):
             super().load_or_resume()
         self.call_hook('after_resume')

@@ -3,10 +3,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from torch import nn
 
-from mmsegmentation.checkpoints import read_data
 from mmsegmentation.engine.quiet import Quiet, share_batch
 from mmsegmentation.sealed import write_sealed
 
@@ -19,20 +18,6 @@ class SealedBackend(LocalBackend):
         """Write a checkpoint."""
         content = obj.getvalue() if isinstance(obj, io.BytesIO) else obj
         write_sealed(Path(filepath), content)
-
-
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_data(filename: str, map_location: Any) -> Any:
-    """Read a checkpoint as data alone, where MMEngine would run what it holds more.
-
-    Raises:
-        FileNotFoundError: There is none.
-        pickle.UnpicklingError: It holds more.
-    """
-    path = Path(filename).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'{filename} can not be found.')
-    return read_data(str(path), map_location)
 
 
 class QuietRunner(Quiet, Runner):

@@ -1,14 +1,31 @@
 """Weights that a config names: what is found and fetched, and what is refused."""
 
+import functools
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.fileio import PetrelBackend
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from mmsegmentation.command import InputError
 from mmsegmentation.pretrained import (
-    _pretrained_owners,
+    _places,
     find_pretrained,
     start_from_scratch,
 )
+from mmsegmentation.runtime import read_config
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pretrained(checkpoint):
@@ -22,16 +39,13 @@ def own_places(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
 
 
-def test_pretrained_owners__are_found_at_any_depth():
+def test_places__are_found_at_any_depth():
     backbone = {'type': 'A', 'init_cfg': pretrained('a.pth')}
     neck = {'type': 'B', 'init_cfg': pretrained('b.pth')}
     nameless = {'type': 'D', 'init_cfg': {'type': 'Pretrained'}}  # fails when built
     heads = [{'type': 'C', 'init_cfg': {'type': 'Normal'}}, nameless]
     model = {'module': {'backbone': backbone, 'necks': (neck,), 'heads': heads}}
-    owners = list(_pretrained_owners(model))
-    assert len(owners) == 2
-    assert owners[0] is backbone
-    assert owners[1] is neck
+    assert [holder[key] for holder, key in _places(model)] == ['a.pth', 'b.pth']
 
 
 def test_find_pretrained__takes_files_over_addresses(tmp_path):
@@ -74,4 +88,217 @@ def test_start_from_scratch__drops_files_and_keeps_other_starts():
     cfg = Config({'model': model, 'load_from': 'c.pth'})
     start_from_scratch(cfg)
     assert cfg.model == {'a': {}, 'b': {'init_cfg': normal}}
+    assert find_pretrained(cfg) == []
+
+
+class Smuggler:
+    """Makes a file when it is unpickled by a reader that trusts its file."""
+
+    def __init__(self, witness):
+        self.witness = witness
+
+    def __reduce__(self):
+        return Path.touch, (self.witness,)
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class _PlainHttps(urllib.request.HTTPSHandler):
+    """Fetches an ``https`` address of the loopback server without encryption."""
+
+    def https_open(self, request):
+        address = request.full_url.replace('https://', 'http://', 1)
+        return urllib.request.urlopen(urllib.request.Request(address))
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Serve a folder on the loopback; return it, and its address without a scheme."""
+    folder = tmp_path / 'served'
+    folder.mkdir()
+    handler = functools.partial(_Silent, directory=str(folder))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    urllib.request.install_opener(urllib.request.build_opener(_PlainHttps))
+    yield folder, f'127.0.0.1:{server.server_port}'
+    urllib.request.install_opener(None)
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def places(served, tmp_path, monkeypatch):
+    """Return an address of one file for each scheme that MMEngine has of its own."""
+    folder, host = served
+    address = f'http://{host}/w.pth'
+    names = {'w': address}
+    for table in ('torchvision', 'external', 'mmcls'):
+        name = f'get_{table}_models'
+        monkeypatch.setattr(mmengine_checkpoint, name, lambda: names)
+    monkeypatch.setattr(PetrelBackend, '__init__', lambda *_, **__: None)
+    monkeypatch.setattr(
+        PetrelBackend, 'get', lambda *_: (folder / 'w.pth').read_bytes()
+    )
+    return {
+        '': str(folder / 'w.pth'),
+        'http://': address,
+        'https://': f'https://{host}/w.pth',
+        **{
+            scheme: f'{scheme}w'
+            for scheme in (
+                *('torchvision://', 'modelzoo://', 'mmcls://'),
+                *('open-mmlab://', 'openmmlab://'),
+            )
+        },
+        r'(\S+\:)?s3://': 's3://bucket/w.pth',
+        r'(\S+\:)?petrel://': 'cluster:petrel://bucket/w.pth',
+    }
+
+
+@pytest.fixture
+def guarded(write_config, monkeypatch):
+    """Read a config as a command does, and give back afterwards what that changes."""
+    monkeypatch.setattr(CheckpointLoader, '_schemes', {**CheckpointLoader._schemes})
+    read_config(write_config('resume = False\n'))
+
+
+@pytest.fixture
+def write_config(tmp_path):
+    def write(text):
+        (tmp_path / 'c.py').write_text(text)
+        return str(tmp_path / 'c.py')
+
+    return write
+
+
+def test_schemes__none_runs_what_a_file_holds(places, served, guarded, tmp_path):
+    """Over all that MMEngine has registered, so that a new one fails here."""
+    witness = tmp_path / 'witness'
+    torch.save({'state_dict': {}, 'meta': Smuggler(witness)}, served[0] / 'w.pth')
+    for scheme in CheckpointLoader._schemes:
+        if scheme == 'pavi://':  # of a library that nobody outside can install
+            with pytest.raises(InputError, match=r'w: .* cannot be fetched .*pavi'):
+                CheckpointLoader.load_checkpoint('pavi://w')
+            continue
+        with pytest.raises(InputError, match='holds more than weights and numbers'):
+            CheckpointLoader.load_checkpoint(places[scheme])
+        for path in tmp_path.glob('pretrained/*'):
+            path.unlink()
+    assert not witness.exists()
+
+
+def test_schemes__each_gives_the_weights(places, served, guarded):
+    weights = {'backbone.a': torch.arange(3.0), 'head.b': torch.ones(1)}
+    torch.save({'state_dict': weights}, served[0] / 'w.pth')
+    for scheme, address in places.items():
+        found = CheckpointLoader.load_checkpoint(address)['state_dict']
+        # Of a whole classifier the backbone alone is meant.
+        names = ['a'] if scheme == 'mmcls://' else ['backbone.a', 'head.b']
+        assert list(found) == names, scheme
+        assert found[names[0]].tolist() == [0, 1, 2]
+
+
+def test_torch_load__is_a_reader_of_data_whoever_calls_it(guarded, tmp_path):
+    """As timm's, torchvision's or a plug-in's code may: they are told to trust."""
+    witness = tmp_path / 'witness'
+    torch.save(Smuggler(witness), tmp_path / 'w.pth')
+    address = (tmp_path / 'w.pth').as_uri()
+    with pytest.raises(Exception, match='Weights only load failed'):
+        torch.load(tmp_path / 'w.pth', weights_only=False)
+    with pytest.raises(Exception, match='Weights only load failed'):
+        torch.hub.load_state_dict_from_url(address)
+    assert not witness.exists()
+
+
+def test_import__leaves_other_programs_their_reader(tmp_path):
+    """Stock tools may name our parts; their checkpoints are read as before."""
+    program = """
+import pathlib, torch
+import mmsegmentation.engine
+from mmengine.runner.checkpoint import _load_checkpoint
+torch.save({'meta': pathlib.PurePosixPath('of a trusted file')}, 'w.pth')
+print(_load_checkpoint('w.pth', map_location='cpu'))
+"""
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert done.stderr.count('Traceback') == 0, done.stderr
+    assert 'of a trusted file' in done.stdout
+
+
+@pytest.mark.parametrize(
+    'address', ['http://{host}/w.pth', 'torchvision://w', 'mmcls://w', 's3://b/w.pth']
+)
+@pytest.mark.parametrize('at', ['segmentor', 'backbone', 'init_cfg', 'list'])
+def test_find_pretrained__fetches_whatever_names_weights(
+    places, served, tmp_path, address, at
+):
+    folder, host = served
+    (folder / 'w.pth').write_bytes(b'weights')
+    address = address.format(host=host)
+    model = {
+        'segmentor': {'pretrained': address, 'backbone': {}},
+        'backbone': {'backbone': {'pretrained': address}},
+        'init_cfg': {'init_cfg': pretrained(address)},
+        'list': {'neck': {'init_cfg': [{'type': 'Normal'}, pretrained(address)]}},
+    }[at]
+    cfg = Config({'model': model})
+    assert find_pretrained(cfg) == ['pretrained/w.pth']
+    assert (tmp_path / 'pretrained/w.pth').read_bytes() == b'weights'
+    # The names in it are told from its address, where they are not those of a backbone.
+    named = 'mmcls://w' if address == 'mmcls://w' else 'pretrained/w.pth'
+    assert repr(named) in str(cfg.model)
+
+
+def test_find_pretrained__name_that_nobody_knows_is_refused(places):
+    cfg = Config({'model': {'pretrained': 'open-mmlab://nothing'}})
+    with pytest.raises(InputError, match='open-mmlab://nothing: no such weights'):
+        find_pretrained(cfg)
+
+
+def test_find_pretrained__files_of_one_name_in_two_repositories_are_two(
+    tmp_path, monkeypatch
+):
+    """All of Hugging Face's are called ``model.safetensors``."""
+
+    def fetch(address, target):
+        Path(target).write_text(address)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    addresses = [
+        f'https://huggingface.co/timm/{name}/resolve/main/model.safetensors'
+        for name in ('resnet18.a1', 'resnet50.a1')
+    ]
+    cfg = Config({'model': {n: {'pretrained': a} for n, a in enumerate(addresses)}})
+    found = find_pretrained(cfg)
+    assert [Path(path).read_text() for path in found] == addresses
+    assert found[0] == 'pretrained/timm--resnet18.a1--model.safetensors'
+
+
+def test_start_from_scratch__drops_what_is_pretrained_wherever_it_stands():
+    normal = {'type': 'Normal', 'std': 0.01}
+    model = {
+        'pretrained': 'open-mmlab://resnet50_v1c',
+        'backbone': {'type': 'ResNet', 'pretrained': 'https://x/w.pth'},
+        'neck': {'init_cfg': [normal, pretrained('n.pth')]},
+        'timm': {'type': 'TIMMBackbone', 'checkpoint_path': 't.pth'},
+        'other': {'type': 'Own', 'pretrained': True},
+        'part': {'init_cfg': {'type': 'Pretrained_Part', 'checkpoint': 'p.pth'}},
+    }
+    cfg = Config({'model': json.loads(json.dumps(model))})
+    start_from_scratch(cfg)
+    assert cfg.model == {
+        'backbone': {'type': 'ResNet'},
+        'neck': {'init_cfg': [normal]},
+        # By itself it would fetch them.
+        'timm': {'type': 'TIMMBackbone', 'pretrained': False},
+        'other': {'type': 'Own', 'pretrained': False},
+        'part': {},
+    }
     assert find_pretrained(cfg) == []

@@ -5,11 +5,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from pickle import UnpicklingError
 
 import pytest
 import torch
 
+from mmsegmentation.command import InputError
 from mmsegmentation.engine import QuietRunner
 
 
@@ -27,7 +27,7 @@ def test_runner__keeps_the_notice_of_a_load_off_the_screen(train, capsys):
 def test_runner__gives_the_screen_back_after_a_load_that_fails(train, tmp_path, resume):
     before = sys.stdout
     start = {'load_from': str(tmp_path / 'none.pth'), 'resume': resume}
-    with pytest.raises(FileNotFoundError, match=r'none\.pth'):
+    with pytest.raises(InputError, match=r'none\.pth: no such checkpoint'):
         train([], [1], runner_type=QuietRunner, **start)
     assert sys.stdout is before
 
@@ -45,7 +45,8 @@ class Smuggler:
 def test_runner__reads_no_more_than_data(train, tmp_path):
     path, witness = tmp_path / 'smuggled.pth', tmp_path / 'witness'
     torch.save({'state_dict': {}, 'meta': Smuggler(witness)}, path)
-    with pytest.raises(UnpicklingError):
+    message = r'smuggled\.pth: holds more than weights and numbers, and is not run'
+    with pytest.raises(InputError, match=message):
         train([], [1], runner_type=QuietRunner, load_from=str(path))
     assert not witness.exists()
 
