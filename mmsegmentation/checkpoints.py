@@ -3,7 +3,7 @@
 import json
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 META = 'meta'
 # By this key PyTorch Lightning's checkpoints are known.
 LIGHTNING = 'pytorch-lightning_version'
+# Of weights that do not fit, so many are named one by one.
+SHOWN = 6
+# What a model makes by itself, or counts; a checkpoint may lack it.
+COMPUTED = 'relative_position_index', 'num_batches_tracked'
 
 
 def check_checkpoint(path: str) -> dict:
@@ -188,9 +192,7 @@ def load_weights(model: 'Module', content: dict, path: str) -> None:
     _inner(model).load_state_dict(weights, strict=False)
 
 
-def check_weights(
-    model: 'Module', content: dict, path: str, *, new_classes: bool = False
-) -> dict[str, Any]:
+def check_weights(model: 'Module', content: dict, path: str) -> dict[str, Any]:
     """Return the weights of a checkpoint, or stop where they do not fit a model.
 
     MMEngine would keep the values that the model began with, and note it in the log.
@@ -198,7 +200,6 @@ def check_weights(
 
     Args:
         content: What :func:`check_checkpoint` returned.
-        new_classes: The classifiers, ``conv_seg``, may be missing or of another shape.
 
     Raises:
         InputError: A weight is missing or of another shape.
@@ -210,7 +211,6 @@ def check_weights(
         for name, value in own.items()
         if getattr(weights.get(name), 'shape', None) != value.shape
         and not (name.startswith('auxiliary_head.') and name not in weights)
-        and not (new_classes and '.conv_seg.' in name)
     ]
     if wrong:
         raise InputError(
@@ -220,6 +220,67 @@ def check_weights(
             'name the config that it was trained with',
         )
     return weights
+
+
+def describe_start(model: 'Module', content: dict, path: str) -> list[str]:
+    """Return lines on what a model that starts from a checkpoint does not take of it.
+
+    MMEngine loads what fits by name and shape, and notes the rest in the log.
+
+    Args:
+        content: What :func:`check_checkpoint` returned.
+
+    Returns:
+        No line where all fits.
+
+    Raises:
+        InputError: Nothing fits.
+    """
+    given, own = content.get('state_dict', content), _inner(model).state_dict()
+    shapes = {
+        name: (tuple(getattr(given[name], 'shape', ())), tuple(value.shape))
+        for name, value in own.items()
+        if name in given and not name.endswith(COMPUTED)
+    }
+    wrong = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
+    if len(wrong) == len(shapes):
+        raise InputError(
+            path,
+            f'none of its weights fits the model, {next(iter(given), "none")} first',
+            'name the weights of a bare backbone in model.backbone.init_cfg, or those '
+            'of another project to tools/convert_checkpoint.py',
+        )
+    names = [name for name in own if not name.endswith(COMPUTED)]
+    missing = [name for name in names if name not in given]
+    unused = [name for name in given if name not in own]
+    lines = []
+    if wrong:
+        lines.append(f'not taken, of another shape: {_shown_shapes(wrong)}')
+    if missing:
+        lines.append(f'not in it, left as they start: {shown_modules(missing)}')
+    if unused:
+        lines.append(f'not taken, no such part here: {shown_modules(unused)}')
+    taken = f"{len(shapes) - len(wrong)} of the model's {len(names)} weights"
+    return [f'{path}: {taken} start from it', *lines] if lines else []
+
+
+def _shown_shapes(wrong: Mapping[str, tuple[tuple, tuple]]) -> str:
+    shown = [f'{name} {there}, here {here}' for name, (there, here) in wrong.items()]
+    more = [f'and {len(shown) - SHOWN} more'] if len(shown) > SHOWN else []
+    return ', '.join([*shown[:SHOWN], *more])
+
+
+def shown_modules(names: Iterable[str]) -> str:
+    """Name the modules that own these weights; where they are many, what holds them."""
+    modules = dict.fromkeys(name.rpartition('.')[0] or name for name in names)
+    holders: dict[str, list[str]] = {}
+    for module in modules:
+        holders.setdefault(module.split('.')[0], []).append(module)
+    shown = [
+        ', '.join(inside) if len(inside) <= SHOWN else f'{top} ({len(inside)} modules)'
+        for top, inside in holders.items()
+    ]
+    return ', '.join(shown)
 
 
 def _inner(model: Any) -> 'Module':

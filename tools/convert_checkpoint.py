@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmsegmentation.checkpoints import check_checkpoint
+from mmsegmentation.checkpoints import check_checkpoint, shown_modules
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.files import refuse_existing, whole_file
 from mmsegmentation.pretrained import start_from_scratch
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mmsegmentation.models.translate import Translation, Weights
 
 PROJECTS = 'timm, transformers, torchvision, facebookresearch, Microsoft or OpenMMLab'
-# How many modules of a part are named one by one.
-SHOWN = 6
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:
@@ -181,11 +179,11 @@ def report(
         yield f'position tables resized to the window of the config: {result.resized}'
     unused = [name for ours in result.unused for name in origins[ours]]
     if unused:
-        yield f'not taken, no such part here: {_shown(unused)}'
+        yield f'not taken, no such part here: {shown_modules(unused)}'
     ours = 'backbone.' if backbone_only else ''
     missing = [name for name in result.missing if name.startswith(ours)]
     if missing:
-        yield f'not in the source, left as they start: {_shown(missing)}'
+        yield f'not in the source, left as they start: {shown_modules(missing)}'
     parts: dict[str, list[str]] = {}
     for name in result.wrong:
         if name.startswith(ours):
@@ -201,19 +199,6 @@ def _difference(part: str, names: list[str], result: 'Fit') -> str:
         return f'{there[0]} classes and here {here[0]}: {part}.conv_seg'
     first = f'{names[0]} {there} first, here {here}'
     return f'{len(names)} weights of another shape: {part}, {first}'
-
-
-def _shown(names: Iterable[str]) -> str:
-    """Name the modules that own these weights; where they are many, what holds them."""
-    modules = dict.fromkeys(name.rpartition('.')[0] or name for name in names)
-    holders: dict[str, list[str]] = {}
-    for module in modules:
-        holders.setdefault(module.split('.')[0], []).append(module)
-    shown = [
-        ', '.join(inside) if len(inside) <= SHOWN else f'{top} ({len(inside)} modules)'
-        for top, inside in holders.items()
-    ]
-    return ', '.join(shown)
 
 
 def _use(result: 'Fit', model: Any, args: Namespace) -> str:

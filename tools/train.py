@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmsegmentation.checkpoints import check_checkpoint, check_weights, load_weights
+from mmsegmentation.checkpoints import check_checkpoint, describe_start, load_weights
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.config import check_strategy, schedule_notes
 from mmsegmentation.config_bases import check_bases
@@ -123,7 +123,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     if args.resume:
         load_weights(runner.model, content, cfg.load_from)
     elif cfg.get('load_from'):
-        check_weights(runner.model, content, cfg.load_from, new_classes=True)
+        tell(describe_start(runner.model, content, cfg.load_from))
     del content  # of the size of the model and its optimiser
     if is_main_process():
         remove_leftovers(work_dir)

@@ -6,7 +6,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
-from mmsegmentation.checkpoints import check_checkpoint, check_weights
+from mmsegmentation.checkpoints import check_checkpoint, check_weights, describe_start
 from mmsegmentation.command import InputError
 
 
@@ -65,27 +65,56 @@ def test_check_checkpoint__looks_nothing_else_up(tmp_path, smuggled, archive):
     assert not (tmp_path / 'witness').exists()
 
 
-@pytest.mark.parametrize(
-    ('change', 'new_classes', 'wrong'),
-    [
-        ({}, False, None),
-        ({'head.conv_seg.bias': torch.zeros(9)}, True, None),
-        ({'head.conv_seg.bias': torch.zeros(9)}, False, r'head\.conv_seg\.bias'),
-        ({'body.bias': torch.zeros(9)}, True, r'body\.bias'),
-    ],
-    ids=['all fit', 'classes may differ', 'classes', 'shape'],
-)
-def test_check_weights__names_what_does_not_fit(change, new_classes, wrong):
+def small_model():
     head = torch.nn.ModuleDict({'conv_seg': torch.nn.Linear(2, 3)})
-    model = torch.nn.ModuleDict({'body': torch.nn.Linear(2, 2), 'head': head})
-    content = {'state_dict': {**model.state_dict(), **change}}
-    if wrong:
-        message = rf'w\.pth: does not fit the model: 1 of 4 weights .* {wrong} first'
-        with pytest.raises(InputError, match=message):
-            check_weights(model, content, 'w.pth', new_classes=new_classes)
-    else:
-        weights = check_weights(model, content, 'w.pth', new_classes=new_classes)
-        assert weights.keys() == model.state_dict().keys()
+    return torch.nn.ModuleDict({'body': torch.nn.Linear(2, 2), 'head': head})
+
+
+@pytest.mark.parametrize('name', ['head.conv_seg.bias', 'body.bias'])
+def test_check_weights__names_what_does_not_fit(name):
+    model = small_model()
+    weights = dict(model.state_dict())
+    assert check_weights(model, {'state_dict': weights}, 'w.pth') == weights
+    weights[name] = torch.zeros(9)
+    message = rf'w\.pth: does not fit the model: 1 of 4 weights .* {name} first'
+    with pytest.raises(InputError, match=message):
+        check_weights(model, {'state_dict': weights}, 'w.pth')
+
+
+def test_describe_start__is_silent_where_all_fits():
+    model = small_model()
+    assert describe_start(model, {'state_dict': model.state_dict()}, 'w.pth') == []
+
+
+def test_describe_start__names_what_is_left_out():
+    model = small_model()
+    weights = dict(model.state_dict())
+    weights['head.conv_seg.bias'] = torch.zeros(150)
+    del weights['body.bias']
+    weights['neck.scale'] = torch.zeros(1)
+    assert describe_start(model, {'state_dict': weights}, 'w.pth') == [
+        "w.pth: 2 of the model's 4 weights start from it",
+        'not taken, of another shape: head.conv_seg.bias (150,), here (3,)',
+        'not in it, left as they start: body',
+        'not taken, no such part here: neck',
+    ]
+
+
+def test_describe_start__many_of_another_shape_are_counted():
+    model = torch.nn.Sequential(*(torch.nn.Linear(2, 1) for _ in range(9)))
+    weights = {name: torch.zeros(7) for name in model.state_dict()}
+    weights['0.bias'] = torch.zeros(1)
+    lines = describe_start(model, weights, 'w.pth')
+    assert lines[0] == "w.pth: 1 of the model's 18 weights start from it"
+    assert lines[1].endswith(', 3.weight (7,), here (1, 2), and 11 more')
+
+
+def test_describe_start__weights_of_which_none_fits_are_refused():
+    """Such as those of a bare backbone, whose names lack its prefix."""
+    weights = {'weight': torch.zeros(2, 2)}
+    message = r'w\.pth: none of its weights fits the model, weight first; .*init_cfg'
+    with pytest.raises(InputError, match=message):
+        describe_start(small_model(), {'state_dict': weights}, 'w.pth')
 
 
 TEXTS = [b'', b'<!DOCTYPE html>', b'version https://git-lfs.github.com/spec/v1', b'PK']

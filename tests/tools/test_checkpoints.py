@@ -1,5 +1,6 @@
 """Checkpoints that cannot be used: each command says so before it replaces anything."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -135,14 +136,37 @@ def test_resume__checkpoint_without_all_of_a_run_is_refused(
     assert not (tmp_path / 'w').exists()
 
 
-def test_load_from__that_does_not_fit_is_refused(
-    trained, trained_beit, shared_data, misuse, tmp_path
+def test_load_from__of_a_bare_backbone_is_refused(
+    trained, content, shared_data, misuse, tmp_path
 ):
+    weights = content['state_dict']
+    start = 'backbone.'
+    bare = {n.removeprefix(start): w for n, w in weights.items() if n.startswith(start)}
+    torch.save({'state_dict': bare}, tmp_path / 'bare.pth')
     new = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
-    other = _best(trained_beit)
-    message = rf'{other.name}: does not fit the model: \d+ of \d+ weights'
-    misuse(train.main, message, *new, f'load_from={other}')
-    assert not list(tmp_path.rglob('*.pth'))
+    message = r'bare\.pth: none of its weights fits the model, .*init_cfg'
+    misuse(train.main, message, *new, f'load_from={tmp_path / "bare.pth"}')
+    assert not list((tmp_path / 'w').rglob('*.pth'))
+
+
+def test_load_from__may_hold_a_backbone_alone(
+    trained, shared_data, spoiled, run, tmp_path
+):
+    def of_backbone(weights):
+        for name in [n for n in weights if not n.startswith('backbone.')]:
+            weights.pop(name)
+        weights['backbone.downsample_layers.0.0.bias'].fill_(7)
+
+    path = spoiled(of_backbone)
+    arguments = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
+    options = (f'load_from={path}', 'optim_wrapper.optimizer.lr=0.0')
+    code, _, err = run(train.main, *arguments, *options)
+    assert code == 0
+    assert re.search(r"spoiled\.pth: \d+ of the model's \d+ weights start from it", err)
+    said = r'not in it, left as they start: decode_head \(\d+ modules\), auxiliary_head'
+    assert re.search(said, err), err
+    weights = torch.load(tmp_path / 'w/iter_4.pth', weights_only=False)['state_dict']
+    assert (weights['backbone.downsample_layers.0.0.bias'] == 7).all()
 
 
 def test_load_from__may_have_other_classes(
@@ -157,7 +181,14 @@ def test_load_from__may_have_other_classes(
     path = spoiled(other_classes)
     arguments = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
     options = (f'load_from={path}', 'optim_wrapper.optimizer.lr=0.0')
-    assert run(train.main, *arguments, *options)[0] == 0
+    code, _, err = run(train.main, *arguments, *options)
+    assert code == 0
+    assert (
+        'not taken, of another shape: '
+        'decode_head.conv_seg.weight (150, 48, 1, 1), here (11, 48, 1, 1), '
+        'decode_head.conv_seg.bias (150,), here (11,)'
+    ) in err
+    assert 'not in it, left as they start: auxiliary_head.conv_seg' in err
     weights = torch.load(tmp_path / 'w/iter_4.pth', weights_only=False)['state_dict']
     assert weights['decode_head.conv_seg.bias'].shape == (11,)
     assert (weights['backbone.downsample_layers.0.0.bias'] == 7).all()
