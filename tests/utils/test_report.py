@@ -340,7 +340,9 @@ def test_misuse__is_refused_before_anything_is_written(
     misuse(main, 'would replace', pred, *out[:2], '--out', tmp_path, '--overwrite')
     misuse(main, 'r: lies in .*root;', pred, *out[:2], '--out', root / 'r')
     misuse(main, f'r: lies in {pred};', pred, *out[:2], '--out', pred / 'r')
-    misuse(main, 'holds no part', pred, '--data-root', tmp_path / 'none', *out[2:])
+    misuse(
+        main, 'none: no such folder', pred, '--data-root', tmp_path / 'none', *out[2:]
+    )
     other = make_predictions('q', WRONG, classes=(*CLASSES, 'Glass'))
     misuse(main, 'classes differ', pred, other, *out)
     strange = make_predictions('r', {'strange.jpg': CLEAN}, **NAMED)
