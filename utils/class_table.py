@@ -1,17 +1,23 @@
-"""The class table of a data root, and what lay on top when its masks were painted."""
+"""Class tables: of a data root, of predictions, of a file, or none but numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmsegmentation.classes import CLASSES, IGNORE_INDEX
+from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_json
-from mmsegmentation.predictions import Predictions
+from mmsegmentation.files import list_images, read_json, read_mask
+from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.parallel import Workers
 from utils.rasterise import ORDERS
 
 DATASET = 'dataset.json'
+# The help of the option that names a file of class names.
+CLASSES_HELP = (
+    'class names by id, one a line or a JSON list; or the dataset.json or '
+    'predictions.json that has them'
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Table:
     Attributes:
         classes: Class names, in the order of their ids.
         order: What lies on top, one of ``utils.rasterise.ORDERS``.
-        content: All of it; empty where there is no such file.
+        content: All of it.
     """
 
     classes: list[str]
@@ -29,8 +35,8 @@ class Table:
     content: Mapping[str, Any]
 
 
-def read_table(root: Path) -> Table:
-    """Return the class table of a data root: the recycling one if it has no file.
+def read_table(root: Path) -> Table | None:
+    """Return the class table of a data root: None if it has no ``dataset.json``.
 
     Raises:
         InputError: ``dataset.json`` is damaged: it names not 2 to 255 classes, or an
@@ -38,7 +44,7 @@ def read_table(root: Path) -> Table:
     """
     path = root / DATASET
     if not path.is_file():
-        return Table(list(CLASSES), ORDERS[0], {})
+        return None
     again = 'make the data root again'
     content = read_json(path)
     names = content.get('classes') if isinstance(content, dict) else None
@@ -56,6 +62,102 @@ def read_table(root: Path) -> Table:
     return Table(names, order, content)
 
 
+def order_of(root: Path) -> str:
+    """Return what lies on top in the masks of a data root; ``area`` if it is unknown.
+
+    Raises:
+        InputError: Its ``dataset.json`` is damaged.
+    """
+    table = read_table(root)
+    return table.order if table else ORDERS[0]
+
+
+def read_names(path: Path) -> list[str]:
+    """Return class names by id, of a file as ``CLASSES_HELP`` says.
+
+    Raises:
+        InputError: It is none, not UTF-8, or a name comes twice.
+    """
+    if path.suffix == '.json':
+        names = read_json(path)
+        names = names.get('classes') if isinstance(names, dict) else names
+    elif path.is_file():
+        try:
+            # Windows' editors put a byte order mark first.
+            text = path.read_text('utf-8-sig')
+        except UnicodeDecodeError:
+            raise InputError(path, 'is not UTF-8', 'save it as UTF-8') from None
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    else:
+        raise InputError(path, 'no such file', 'check --classes')
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise InputError(path, 'is no list of names', 'give one name a line')
+    if not 2 <= len(names) <= IGNORE_INDEX or len(set(names)) != len(names):
+        raise InputError(path, 'needs 2 to 255 different names', 'correct the list')
+    return names
+
+
+def number_classes(count: int) -> list[str]:
+    """Return names for classes that have none: ``class 0``, ``class 1``, and so on."""
+    return [f'class {number}' for number in range(count)]
+
+
+def names_of_root(root: Path, path: Path | None, workers: Workers) -> list[str]:
+    """Return the class names of a data root; without a table they are numbered.
+
+    Args:
+        path: The user's file of names, which must not contradict ``dataset.json``.
+        workers: Who looks for the largest class id, where no table is known.
+
+    Raises:
+        InputError: A file is damaged, or the two tables differ.
+    """
+    table = read_table(root)
+    names = read_names(path) if path else None
+    if table and names not in (None, table.classes):
+        raise InputError(
+            path, f'differs from the classes of {root / DATASET}', 'leave out --classes'
+        )
+    if table or names:
+        return table.classes if table else names or []
+    print(f'{root}: no {DATASET}, so its classes are numbered; name them by --classes')
+    masks = [
+        (root / part / 'mask' / name,)
+        for part in sorted(path.parent.name for path in root.glob('[!.]*/mask'))
+        for name in list_images(root / part / 'mask')
+    ]
+    largest = max(workers.map(_largest_id, masks, 'class ids'), default=0)
+    return number_classes(max(2, largest + 1))
+
+
+def _largest_id(path: Path) -> int:
+    """Return the largest class id of a mask; 0 where another check must complain."""
+    try:
+        label_map = read_mask(path)
+    except InputError:
+        return 0
+    return int(label_map[label_map != IGNORE_INDEX].max(initial=0))
+
+
+def names_beside(masks: Path) -> list[str] | None:
+    """Return the class names of a folder of masks, by what stands around it.
+
+    That is ``predictions.json`` in it or above it, or ``dataset.json`` where it is the
+    ``mask`` of a part of a data root; None where there is neither.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    masks = masks.resolve()
+    above, root = masks.parent, masks.parent.parent
+    if table := read_table(root) if masks.name == 'mask' else None:
+        return table.classes
+    for folder in (masks, above):
+        if (folder / MARKER).is_file():
+            return list(open_predictions(folder).classes)
+    return None
+
+
 def check_classes(predictions: Predictions, root: Path) -> None:
     """Refuse predictions of other classes than the data root's.
 
@@ -64,7 +166,7 @@ def check_classes(predictions: Predictions, root: Path) -> None:
             or is damaged.
     """
     table = read_table(root)
-    if table.content and table.classes != list(predictions.classes):
+    if table and table.classes != list(predictions.classes):
         raise InputError(
             predictions.folder,
             f'its classes differ from those of {root / DATASET}',

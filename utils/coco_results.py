@@ -1,18 +1,20 @@
 """Label maps as COCO results: compressed run lengths for each class of an image."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmsegmentation.command import InputError
 from mmsegmentation.files import whole_file
 
 
 def write_results(
     path: Path,
     label_maps: Iterable[tuple[int | str, np.ndarray]],
+    categories: Mapping[int, int] | None = None,
     *,
     overwrite: bool = False,
 ) -> int:
@@ -21,9 +23,12 @@ def write_results(
     Args:
         label_maps: What stands for the image in the JSON, and its class ids, (H, W)
             uint8. Read once, so maps may stream.
+        categories: Category id by class id. Without it these are the same, and class 0
+            is the background.
 
     Raises:
-        InputError: ``path`` exists and ``overwrite`` is false.
+        InputError: ``path`` exists and ``overwrite`` is false, or a class other than
+            0 has no category.
     """
     count = 0
     with (
@@ -32,7 +37,7 @@ def write_results(
     ):
         file.write('[')
         for image, label_map in label_maps:
-            for row in results_of(image, label_map):
+            for row in results_of(image, label_map, categories):
                 file.write(',\n' if count else '\n')
                 file.write(json.dumps(row, ensure_ascii=False))
                 count += 1
@@ -40,12 +45,20 @@ def write_results(
     return count
 
 
-def results_of(image: int | str, label_map: np.ndarray) -> list[dict[str, Any]]:
-    """Return one row for each class of a label map but the background, by class id."""
+def results_of(
+    image: int | str, label_map: np.ndarray, categories: Mapping[int, int] | None
+) -> list[dict[str, Any]]:
+    """Return one row for each class of a label map but the background, by class id.
+
+    Raises:
+        InputError: A class has no category.
+    """
     from pycocotools import mask as coco_mask
 
     ids = np.flatnonzero(np.bincount(label_map.ravel()))
-    ids = ids[ids > 0]
+    if categories is None or 0 not in categories:
+        ids = ids[ids > 0]
+    numbers = [_category(number, image, categories) for number in ids.tolist()]
     layers = np.asfortranarray(label_map[..., None] == ids, np.uint8)
     return [
         {
@@ -57,5 +70,19 @@ def results_of(image: int | str, label_map: np.ndarray) -> list[dict[str, Any]]:
             },
             'score': 1.0,
         }
-        for number, rle in zip(ids.tolist(), coco_mask.encode(layers), strict=True)
+        for number, rle in zip(numbers, coco_mask.encode(layers), strict=True)
     ]
+
+
+def _category(
+    number: int, image: int | str, categories: Mapping[int, int] | None
+) -> int:
+    if categories is None:
+        return number
+    if number not in categories:
+        raise InputError(
+            f'image {image!r}',
+            f'holds class {number}, whose name is none of the categories in the JSON',
+            'give the class names by --classes',
+        )
+    return categories[number]

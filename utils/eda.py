@@ -24,6 +24,7 @@ from mmsegmentation.files import (
     whole_folder,
     write_json,
 )
+from utils.class_table import CLASSES_HELP
 from utils.parallel import Workers, add_worker_options
 
 MARKER = 'eda.json'
@@ -42,6 +43,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='RAW',
         help='folder of the JSON files that ROOT was made of: for overlaps',
     )
+    add('--classes', type=Path, metavar='FILE', help=CLASSES_HELP)
     add('--thumbnail', type=int, default=256, help='longest side, in pixels')
     add_worker_options(parser)
     add('--overwrite', action='store_true', help='replace D')
@@ -63,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.root,
             out,
             raw=args.raw,
+            classes=args.classes,
             workers=Workers.of(args),
             longest=args.thumbnail,
         )

@@ -29,6 +29,7 @@ from mmsegmentation.files import refuse_existing, sha256_of, whole_folder
 from mmsegmentation.parts import find_masks, named_parts
 from mmsegmentation.predictions import MARKER, finish_predictions, score_predictions
 from mmsegmentation.scores import score_table
+from utils.class_table import CLASSES_HELP
 from utils.lineage import entry_of
 from utils.parallel import Workers, add_worker_options
 from utils.votes.choice import METHODS, Choice, choose
@@ -72,7 +73,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     option('--rule', type=Path, metavar='F', help='a vote that fit wrote')
     by_order = 'the PREDs are the members of --rule in order, whatever their checkpoint'
     option('--by-order', action='store_true', help=by_order)
-    table = 'class names for plain folders, one a line or a JSON list'
+    table = f'of plain folders: {CLASSES_HELP}'
     option('--classes', type=Path, metavar='FILE', help=table)
     maps = (
         'also write grey PNGs: maps/ties, white where classes tied, and '

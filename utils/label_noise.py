@@ -24,7 +24,7 @@ from mmsegmentation.files import (
 )
 from mmsegmentation.parts import check_unseen, locate, mask_of, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
-from utils.class_table import check_classes, read_table
+from utils.class_table import check_classes, order_of
 from utils.noise.kinds import MEANINGS, SCORE
 from utils.parallel import ALONE, Workers, add_worker_options
 
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_existing(args.out, args.overwrite)
     predictions = open_predictions(args.pred)
     refuse_overlap(args.out, filter(None, (args.pred, args.data_root, args.json)))
-    order = read_table(args.data_root).order
+    order = order_of(args.data_root)
     check_classes(predictions, args.data_root)
     check_unseen(predictions.folder, predictions.origin)
     parts = named_parts(predictions.origin, args.split)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmsegmentation.classes import ALIASES, CLASSES
 from mmsegmentation.command import InputError
 from mmsegmentation.files import check_image_id, mask_name, read_json
 
@@ -59,6 +60,33 @@ def _size(row: Mapping) -> tuple[int, int] | None:
     if isinstance(height, int) and isinstance(width, int):
         return height, width
     return None
+
+
+def read_categories(path: Path, classes: Sequence[str]) -> dict[int, int] | None:
+    """Return the category id of each class of a table, joined by name.
+
+    The background is no category. None where the JSON has no categories.
+
+    Raises:
+        InputError: They are damaged, or two have one name or id.
+    """
+    rows = read_json(path).get('categories')
+    if not rows:
+        return None
+    try:
+        pairs = [(str(row['name']), row['id']) for row in rows]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            path, f'has categories without name or id ({error!r})', 'give a COCO JSON'
+        ) from None
+    numbers = {ALIASES.get(name, name): number for name, number in pairs}
+    whole = all(type(number) is int for number in numbers.values())
+    if not whole or not len(pairs) == len(numbers) == len(set(numbers.values())):
+        raise InputError(
+            path, 'has categories of one name or id', 'give each its own name and id'
+        )
+    numbers.pop(CLASSES[0], None)
+    return {i: numbers[name] for i, name in enumerate(classes) if name in numbers}
 
 
 def number_masks(listed: dict[str, Listed], path: Path) -> dict[str, int | str]:

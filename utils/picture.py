@@ -19,6 +19,7 @@ from mmsegmentation.files import (
     whole_file,
 )
 from mmsegmentation.predictions import MARKER, open_predictions
+from utils.class_table import names_beside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +65,8 @@ def masks_of(folder: Path) -> tuple[Path, tuple[str, ...] | None]:
     """
     if (folder / MARKER).is_file():
         return folder / 'masks', open_predictions(folder).classes
-    return folder, None
+    names = names_beside(folder)
+    return folder, tuple(names) if names else None
 
 
 def draw_grid(
@@ -164,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with whole_file(args.out, overwrite=args.overwrite) as beside:
         figure.savefig(beside, format='png', dpi=args.dpi)
     print(f'{len(image_ids)} images drawn in {args.out}')
+    if not tables:
+        print('class names are those of recycling: no column says others')
     return 0
 
 

@@ -20,7 +20,6 @@ from mmsegmentation.files import (
     link_or_copy,
     mask_name,
     read_image,
-    read_json,
     read_orientation,
     refuse_existing,
     require_folder,
@@ -29,6 +28,7 @@ from mmsegmentation.files import (
     write_json,
     write_mask,
 )
+from utils.class_table import CLASSES_HELP, read_names
 from utils.coco import Findings, Part, read_part
 from utils.parallel import Workers, add_worker_options
 from utils.rasterise import ORDERS, paint
@@ -44,7 +44,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('raw', type=Path, help='folder of train.json, val.json, test.json and images')
     add('--out', type=Path, required=True, help='data root to write')
     add('--order', choices=ORDERS, default='area', help='what lies on top in overlaps')
-    add('--classes', type=Path, help='class names, one a line or a JSON list')
+    add('--classes', type=Path, metavar='FILE', help=CLASSES_HELP)
     add(
         '--leaks',
         choices=['refuse', 'keep'],
@@ -84,26 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_classes(path: Path) -> list[str]:
-    """Return a class table: a JSON list, or one name a line, ``Background`` first.
+    """Return the class table of a file, whose first name is ``Background``.
 
     Raises:
-        InputError: It is no such list, not UTF-8, or a name comes twice.
+        InputError: It is none, or begins with another name.
     """
-    if path.suffix == '.json':
-        names = read_json(path)
-    elif path.is_file():
-        try:
-            # Windows' editors put a byte order mark first.
-            text = path.read_text('utf-8-sig')
-        except UnicodeDecodeError:
-            raise InputError(path, 'is not UTF-8', 'save it as UTF-8') from None
-        names = [line.strip() for line in text.splitlines() if line.strip()]
-    else:
-        raise InputError(path, 'no such file', 'check --classes')
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise InputError(path, 'is no list of names', 'give one name a line')
-    if not 2 <= len(names) <= 255 or len(set(names)) != len(names):
-        raise InputError(path, 'needs 2 to 255 different names', 'correct the list')
+    names = read_names(path)
     if names[0] != 'Background':
         raise InputError(path, f'begins with {names[0]!r}', 'put Background first')
     return names

@@ -22,7 +22,7 @@ from mmsegmentation.command import (
 )
 from mmsegmentation.files import refuse_existing, whole_folder
 from mmsegmentation.folds import MARKER, write_folds
-from utils.class_table import read_table
+from utils.class_table import CLASSES_HELP, names_of_root
 from utils.duplicates import Look, near_duplicates
 from utils.folds.groups import folder_of, join_groups, read_groups, same_label
 from utils.folds.labelled import count_pixels, list_labelled
@@ -52,6 +52,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='keep together what looks alike (content), lies in one folder, or nothing',
     )
     add('--groups', type=Path, metavar='CSV', help='more groups: image_id,group a line')
+    add('--classes', type=Path, metavar='FILE', help=CLASSES_HELP)
     add_worker_options(parser)
     add('--overwrite', action='store_true', help='replace --out')
     return parser.parse_args(argv)
@@ -61,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     out = args.out or args.root / 'folds'
     check_arguments(args, out)
-    classes = read_table(args.root).classes
     images = list_labelled(args.root, args.parts)
     by_content = 'content' in args.group_by
     workers = Workers.of(args)
+    classes = names_of_root(args.root, args.classes, workers)
     pixels, looks = count_pixels(args.root, images, len(classes), by_content, workers)
     groups = group_images(args, images, looks)
     check_groups(groups, args.folds)

@@ -32,9 +32,22 @@ from mmsegmentation.files import (
 )
 from mmsegmentation.predictions import open_predictions
 from mmsegmentation.scores import confusion_matrix, score_table, summarise
+from utils.class_table import (
+    CLASSES_HELP,
+    names_beside,
+    number_classes,
+    read_names,
+)
 from utils.coco_results import write_results
 from utils.lineage import is_vote
-from utils.listing import Listed, check_size, match_ids, number_masks, read_listing
+from utils.listing import (
+    Listed,
+    check_size,
+    match_ids,
+    number_masks,
+    read_categories,
+    read_listing,
+)
 from utils.mask_folder import MaskFolder, open_masks
 from utils.parallel import Workers, add_worker_options
 from utils.resize import LOGITS, RESIZERS, SIZE, resize_labels, sample_labels
@@ -44,6 +57,7 @@ from utils.submission_pictures import LEGEND, blend, draw_legend, save_picture
 
 PICTURES = 'pictures.json'
 FOLDER = 'D'
+TABLE = '--classes or --num-classes'
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -84,7 +98,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_pictures(add)
     option = add(run_export, 'write COCO results: run lengths by class', 'JSON')
     option('source', type=Path, metavar='CSV|PRED', help='submission, or predictions')
-    text = 'COCO JSON whose image ids and sizes (by nearest) are written'
+    text = 'COCO JSON whose image and category ids and sizes (by nearest) are written'
     option('--test-json', type=Path, help=text)
     return parser.parse_args(argv)
 
@@ -109,8 +123,11 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         help='height and width of a label map in the CSV, in pixels '
         f'(default: {SIZE[0]} {SIZE[1]})',
     )
-    text = 'size of the class table, background included'
-    option('--num-classes', type=_positive, default=len(CLASSES), help=text)
+    table = command.add_mutually_exclusive_group().add_argument
+    text = 'size of a class table without names, background included'
+    table('--num-classes', type=_positive, metavar='N', help=text)
+    text = f'{CLASSES_HELP} (default: those beside the masks, or of recycling)'
+    table('--classes', type=Path, metavar='FILE', help=text)
 
 
 def _positive(text: str) -> int:
@@ -123,17 +140,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     args.sized = args.size is not None
     args.size = tuple(args.size or SIZE)
-    if args.num_classes > 255:
+    if (args.num_classes or 0) > 255:
         raise InputError(
             '--num-classes', f'{args.num_classes} is above 255', 'ids are 8-bit'
         )
+    args.names, note = _names(args)
     args.run(args)
+    if note:
+        print(note)
     return 0
 
 
 def run_write(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.overwrite)
-    image_ids, read = open_masks(args.pred, args.num_classes)
+    image_ids, read = open_masks(args.pred, len(args.names), TABLE)
     listed: dict[str, Listed] = {}
     if args.test_json is not None:
         listed = read_listing(args.test_json)
@@ -199,7 +219,7 @@ def read_resized(
 def run_check(args: argparse.Namespace) -> None:
     listed = read_listing(args.test_json)
     places: dict[str, int] = {}
-    problems = find_problems(args.csv, listed, args.size, args.num_classes, places)
+    problems = find_problems(args.csv, listed, args.size, len(args.names), places)
     # Held back until it is known whether any image matches: else they are all alike.
     shown, count = [], 0
     for count, problem in enumerate(problems, start=1):
@@ -223,37 +243,49 @@ def run_check(args: argparse.Namespace) -> None:
 
 def run_score(args: argparse.Namespace) -> None:
     require_folder(args.masks)
-    read = MaskFolder(args.masks, args.num_classes, ignore=True)
+    count = len(args.names)
+    read = MaskFolder(args.masks, count, ignore=True, option=TABLE)
     left = {name for name in list_images(args.masks) if name.endswith('.png')}
     confusions = {}
-    rows = read_rows(args.csv, args.size, args.num_classes)
+    rows = read_rows(args.csv, args.size, count)
     for image_id, label_map in progress(rows, 'score', len(left)):
         truth = resize_labels(read(image_id), args.size, args.resize)
-        confusions[image_id] = confusion_matrix(truth, label_map, args.num_classes)
+        confusions[image_id] = confusion_matrix(truth, label_map, count)
         left.discard(mask_name(image_id))
     if left:
         name = args.masks / min(left)
         raise InputError(name, f'has no row in {args.csv}', 'score the same images')
     try:
-        metrics = summarise(confusions, _names(args.num_classes))
+        metrics = summarise(confusions, args.names)
     except ValueError as error:
         raise InputError(args.masks, str(error), 'score labelled images') from None
     print(score_table(metrics))
 
 
-def _names(num_classes: int) -> Sequence[str]:
-    if num_classes == len(CLASSES):
-        return CLASSES
-    return [f'class {i}' for i in range(num_classes)]
+def _names(args: argparse.Namespace) -> tuple[Sequence[str], str]:
+    """Return the class names, and a note where it is not known that they are right."""
+    if args.classes:
+        return read_names(args.classes), ''
+    if args.num_classes:
+        return number_classes(args.num_classes), ''
+    masks = {run_write: 'pred', run_score: 'masks', run_export: 'source'}.get(args.run)
+    if masks and (names := names_beside(getattr(args, masks))):
+        return names, ''
+    if args.run is run_score:
+        note = f'{args.masks} has no class names beside it; give them by --classes'
+        return number_classes(len(CLASSES)), note
+    if args.run in (run_show, run_diff):
+        return CLASSES, 'class names are those of recycling; give others by --classes'
+    return CLASSES, ''
 
 
 def run_show(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.overwrite)
-    colours = np.array(palette_of(args.num_classes), np.uint8)
-    rows = read_rows(args.csv, args.size, args.num_classes)
+    colours = np.array(palette_of(len(args.names)), np.uint8)
+    rows = read_rows(args.csv, args.size, len(args.names))
     image_ids = []
     with whole_folder(args.out, marker=PICTURES, overwrite=args.overwrite) as folder:
-        save_picture(folder / LEGEND, draw_legend(_names(args.num_classes), colours))
+        save_picture(folder / LEGEND, draw_legend(args.names, colours))
         for image_id, label_map in progress(rows, 'show'):
             picture = colours[label_map]
             if args.images is not None:
@@ -270,11 +302,11 @@ def run_diff(args: argparse.Namespace) -> None:
     if not 0 <= args.pictures <= 10_000:
         raise InputError('--pictures', f'is {args.pictures}', 'give 0 to 10000')
     files = args.first, args.second
-    classes = _names(args.num_classes)
-    colours = np.array(palette_of(args.num_classes), np.uint8)
+    classes, count = args.names, len(args.names)
+    colours = np.array(palette_of(count), np.uint8)
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as folder:
-        rows = pair_rows(*files, folder, args.size, args.num_classes)
-        found = compare(progress(rows, 'diff'), args.num_classes, args.pictures)
+        rows = pair_rows(*files, folder, args.size, count)
+        found = compare(progress(rows, 'diff'), count, args.pictures)
         write_difference(folder, found, files, classes, colours)
     print(tell(found, classes))
     count = len(found.worst)
@@ -289,8 +321,9 @@ def run_export(args: argparse.Namespace) -> None:
             '--size', f'is of a CSV, and {args.source} is a folder', 'leave it out'
         )
     listed = read_listing(args.test_json) if args.test_json else None
+    categories = read_categories(args.test_json, args.names) if listed else None
     rows = progress(_numbered(args, listed), 'export')
-    count = write_results(args.out, rows, overwrite=args.overwrite)
+    count = write_results(args.out, rows, categories, overwrite=args.overwrite)
     print(f'{count} results written to {args.out}')
 
 
@@ -299,10 +332,10 @@ def _numbered(
 ) -> Iterator[tuple[int | str, np.ndarray]]:
     """Yield what the JSON calls each image, and its label map."""
     if args.source.is_dir():
-        image_ids, read = open_masks(args.source, args.num_classes)
+        image_ids, read = open_masks(args.source, len(args.names), TABLE)
         rows: Iterator = ((image_id, read(image_id)) for image_id in image_ids)
     else:
-        rows = read_rows(args.source, args.size, args.num_classes)
+        rows = read_rows(args.source, args.size, len(args.names))
     if listed is None:
         yield from rows
         return

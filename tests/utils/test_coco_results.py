@@ -131,3 +131,64 @@ def test_export__images_without_an_id_of_their_own_are_named(
     message = r"t\.json: 'b/1\.jpg' has no id of its own; give each image another"
     misuse(main, message, *export, '--test-json', tmp_path / 't.json')
     assert not (tmp_path / 'r.json').exists()
+
+
+def with_categories(tmp_path, **numbers):
+    path = listing(tmp_path, 'a/1.jpg', 'b/1.jpg')
+    rows = [{'id': n, 'name': name} for name, n in numbers.items()]
+    path.write_text(json.dumps({**read_json(path), 'categories': rows}))
+    return path
+
+
+def test_export__names_classes_by_the_category_ids_of_the_json(
+    run, submission, tmp_path
+):
+    """They were ids of the class table: 438 of 438 objects in another class."""
+    out = tmp_path / 'r.json'
+    numbers = {'Backgroud': 3, 'Paper': 1, 'General trash': 90, 'Clothing': 0}
+    names = with_categories(tmp_path, **numbers)
+    export = ('export', submission, '--out', out, '--size', 2, 2, '--test-json', names)
+    assert run(main, *export)[0] == 0
+    rows = [(row['image_id'], row['category_id']) for row in read_json(out)]
+    assert rows == [(40, 90), (40, 1), (41, 0)]
+
+
+def test_export__of_predictions_goes_by_their_own_names(
+    run, make_predictions, tmp_path
+):
+    maps = {'a/1.jpg': [[0, 1]], 'b/1.jpg': [[1, 1]]}
+    # Class 0 is no background here.
+    pred = make_predictions('pred', maps, classes=('sky', 'road'))
+    names = with_categories(tmp_path, road=7, sky=5)
+    out = tmp_path / 'r.json'
+    assert run(main, 'export', pred, '--out', out, '--test-json', names)[0] == 0
+    rows = [(row['image_id'], row['category_id']) for row in read_json(out)]
+    assert rows == [(40, 5), (40, 7), (41, 7)]
+
+
+def test_export__class_without_a_category_is_named(misuse, submission, tmp_path):
+    names = with_categories(tmp_path, road=7)
+    export = ('export', submission, '--out', tmp_path / 'r.json', '--size', 2, 2)
+    message = r'image 40: holds class 1, whose name is none .*give the class names by'
+    misuse(main, message, *export, '--test-json', names)
+    (tmp_path / 'c.txt').write_text('Background\nroad\n')
+    message = 'holds class id 2, but there are only 2 classes'
+    misuse(main, message, *export, '--classes', tmp_path / 'c.txt')
+    assert not (tmp_path / 'r.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        ([{'name': 'Paper'}], r'has categories without name or id \(KeyError'),
+        ([{'id': 1, 'name': n} for n in ('Paper', 'Glass')], 'has categories of one'),
+        ([{'id': i, 'name': 'Paper'} for i in (1, 2)], 'has categories of one'),
+    ],
+)
+def test_export__damaged_categories_are_named(
+    misuse, submission, tmp_path, rows, message
+):
+    names = with_categories(tmp_path)
+    names.write_text(json.dumps({**read_json(names), 'categories': rows}))
+    export = ('export', submission, '--out', tmp_path / 'r.json', '--size', 2, 2)
+    misuse(main, rf'test\.json: {message}', *export, '--test-json', names)

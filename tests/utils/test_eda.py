@@ -26,7 +26,10 @@ def look(run, tmp_path):
     """Run the command; return ``eda.json`` and what was printed."""
 
     def call(root, *argv):
-        out = tmp_path / 'eda'
+        out, names = tmp_path / 'eda', tmp_path / 'names.json'
+        if not (root / 'dataset.json').is_file():
+            names.write_text(json.dumps(CLASSES))
+            argv += ('--classes', names)
         code, text, err = run(main, root, '--out', out, '--jobs', 1, *argv)
         assert (code, err) == (0, '')
         return read_json(out / 'eda.json'), text
@@ -241,6 +244,33 @@ def test_gaps__name_classes_that_a_part_lacks(look, make_part):
     assert any(t.startswith('Paper pack, ') for t in found['gaps'])
 
 
+def test_classes__are_numbered_where_no_table_is_known(run, make_part, tmp_path):
+    """They were called by the names of recycling, and class 0 the background."""
+    make_part('train', {'1.jpg': [[0, 255, 2]]})
+    root = make_part('valid', {'2.jpg': [[3, 0, 0]]})
+    out = tmp_path / 'eda'
+    _, text, err = run(main, root, '--out', out, '--jobs', 1)
+    assert err == ''
+    assert f'{root}: no dataset.json, so its classes are numbered' in text
+    found = read_json(out / 'eda.json')
+    assert found['classes'] == ['class 0', 'class 1', 'class 2', 'class 3']
+    assert [row['pixels'] for row in found['all_labelled']] == [3, 0, 1, 1]
+    assert "'class 0'" in (out / 'index.html').read_text('utf-8').replace('"', "'")
+
+
+def test_classes__of_the_user_must_be_those_of_the_root(
+    run, misuse, raw, accepted, tmp_path
+):
+    accepted()
+    names = tmp_path / 'names.txt'
+    names.write_text('sky\nroad\n')
+    message = r'names\.txt: differs from the classes of .*dataset\.json; leave out'
+    misuse(main, message, raw.out, '--out', tmp_path / 'eda', '--classes', names)
+    # The table of a data root is itself a file of names.
+    same = ('--classes', raw.out / 'dataset.json', '--jobs', 1)
+    assert run(main, raw.out, '--out', tmp_path / 'eda', *same)[0] == 0
+
+
 def test_problems__are_told_and_do_not_stop(look, make_part):
     rows = [[0, 1]]
     root = make_part('train', {f'{i}.jpg': rows for i in range(6)})
@@ -364,9 +394,9 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, make_part, tmp_path):
     misuse(main, '--jobs: is 0', root, *out, '--jobs', 0)
     misuse(main, r'9 is not in \[32, 1024\]', root, *out, '--thumbnail', 9)
     (root / 'dataset.json').write_text('{"classes": ["a"]}')
-    misuse(main, 'has no class table', root, *out)
+    misuse(main, 'has 1 classes, not 2 to 255', root, *out)
     (root / 'dataset.json').write_text('{"classes": ["a", "b"], "order": "x"}')
-    misuse(main, 'names an unknown order', root, *out)
+    misuse(main, "names the order 'x', not one of area", root, *out)
     (root / 'dataset.json').unlink()
     (root / 'train/images/1.jpg').unlink()
     misuse(main, 'holds no image', root, *out)

@@ -4,7 +4,7 @@ import pytest
 
 from mmsegmentation.classes import CLASSES, PALETTE
 from mmsegmentation.files import read_image
-from utils.picture import choose_images, draw_grid, main
+from utils.picture import choose_images, draw_grid, main, masks_of
 
 ROWS = [[0, 1], [8, 255]]
 
@@ -43,6 +43,17 @@ def test_picture__a_row_per_image_and_a_column_per_folder(
     assert two_columns.std() > 10
     run(main, *given[:3], columns[0], '--out', out, '--overwrite')
     assert read_image(out).shape[0] > two_columns.shape[0]
+
+
+def test_masks_of__names_are_those_of_the_data_root_or_the_predictions(
+    root, make_predictions
+):
+    masks = root / 'valid/mask'
+    assert masks_of(masks) == (masks, None)
+    (root / 'dataset.json').write_text('{"classes": ["sky", "road"]}')
+    assert masks_of(masks) == (masks, ('sky', 'road'))
+    pred = make_predictions('pred', {'1.jpg': ROWS}, classes=['a', 'b'])
+    assert masks_of(pred) == masks_of(pred / 'masks') == (pred / 'masks', ('a', 'b'))
 
 
 def test_choose_images__all_if_few_and_one_if_asked():

@@ -160,10 +160,15 @@ def test_report__rare_and_absent_classes_are_one_line(split, root):
     assert line in printed.splitlines()
 
 
-def test_classes__are_the_recycling_table_where_none_is_named(split, root):
+def test_classes__are_numbered_where_no_table_is_known(split, root, tmp_path):
+    """Three classes of other data were the first three of recycling's eleven."""
     (root / 'dataset.json').unlink()
-    _, content = split()
-    assert content['classes'][9:] == ['Battery', 'Clothing']
+    printed, content = split()
+    assert content['classes'] == ['class 0', 'class 1', 'class 2']
+    assert f'{root}: no dataset.json, so its classes are numbered' in printed
+    (tmp_path / 'names.txt').write_text('sky\nroad\ncar\n')
+    _, content = split('--classes', tmp_path / 'names.txt', '--overwrite')
+    assert content['classes'] == ['sky', 'road', 'car']
 
 
 def test_out__is_only_replaced_when_asked(split, misuse, root):

@@ -306,6 +306,21 @@ def test_score__compares_with_masks_of_the_same_name(run, pred, tmp_path):
     assert 'Clothing' in text
 
 
+def test_score__names_the_classes_that_stand_beside_the_masks(run, make_part, tmp_path):
+    root = make_part('valid', {'a.jpg': [[1, 1], [0, 2]]})
+    (tmp_path / 's.csv').write_text('image_id,PredictionString\na.jpg,1 1 0 2\n')
+    score = ('score', tmp_path / 's.csv', root / 'valid/mask', *SMALL)
+    text = run(main, *score)[1]
+    assert 'Background' not in text
+    assert 'class 2' in text
+    assert 'mask has no class names beside it; give them by --classes' in text
+    (root / 'dataset.json').write_text('{"classes": ["sky", "road", "car"]}')
+    text = run(main, *score)[1]
+    assert [name in text for name in ('sky', 'car', 'class 2')] == [True, True, False]
+    (tmp_path / 'names.txt').write_text('one\ntwo\nthree\n')
+    assert 'three' in run(main, *score, '--classes', tmp_path / 'names.txt')[1]
+
+
 def test_score__other_down_sampler_costs_points(run, pred, tmp_path):
     out = tmp_path / 's.csv'
     run(main, 'write', pred, '--out', out, *SMALL, '--resize', 'max')
@@ -363,6 +378,17 @@ def test_show__has_a_key_to_its_colours(run, pred, tmp_path):
     names = legend[:, 2 * LINE :].reshape(11, LINE, -1, 3)
     assert (names.min((1, 2, 3)) < 64).all()
     assert (names[:, :, -4:] == 255).all()
+
+
+def test_show__has_as_many_classes_as_the_user_names(run, tmp_path):
+    (tmp_path / 's.csv').write_text('image_id,PredictionString\na.jpg,1 1 0 2\n')
+    show = ('show', tmp_path / 's.csv', *SMALL, '--out')
+    assert 'those of recycling; give' in run(main, *show, tmp_path / 'one')[1]
+    (tmp_path / 'names.json').write_text('["sky", "road", "car"]')
+    more = ('--classes', tmp_path / 'names.json')
+    code, text, _ = run(main, *show, tmp_path / 'two', *more)
+    assert (code, 'recycling' in text) == (0, False)
+    assert len(np.asarray(Image.open(tmp_path / 'two/legend.png'))) == 3 * LINE
 
 
 def test_show__blends_with_the_photograph(run, pred, make_part, tmp_path):

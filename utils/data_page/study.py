@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmsegmentation.classes import CLASSES
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_json
+from utils.class_table import names_of_root, read_table
 from utils.data_page.images import ImageFacts, find_tasks, list_problem, measure_all
 from utils.data_page.overlaps import (
     SourceFacts,
@@ -28,10 +27,8 @@ from utils.data_page.statistics import (
 )
 from utils.duplicates import MAX_DISTANCE, MIN_CORRELATION
 from utils.parallel import Workers
-from utils.rasterise import ORDERS
 
 PARTS = ('train', 'valid', 'test', 'pseudo')
-DATASET = 'dataset.json'
 ALL = 'all'
 
 
@@ -54,7 +51,7 @@ class Study:
 
     root: Path
     classes: list[str]
-    dataset: dict[str, Any]
+    dataset: Mapping[str, Any]
     images: list[ImageFacts] = field(default_factory=list)
     parts: dict[str, PartStatistics] = field(default_factory=dict)
     labelled: PartStatistics = field(init=False)
@@ -65,8 +62,8 @@ class Study:
 
     @property
     def class_ids(self) -> list[int]:
-        """Ids of all classes but the background."""
-        return list(range(1, len(self.classes)))
+        """Ids of all classes but the background; of a numbered table, of all."""
+        return list(range(self.classes[0] == 'Background', len(self.classes)))
 
     def describe(self) -> dict[str, Any]:
         """Return the content of ``eda.json``."""
@@ -102,8 +99,8 @@ class Study:
         }
 
 
-def open_root(root: Path) -> tuple[list[str], list[str], dict[str, Any]]:
-    """Return the parts of a data root, its classes, and its ``dataset.json``.
+def open_root(root: Path) -> tuple[list[str], Mapping[str, Any]]:
+    """Return the parts of a data root, and its ``dataset.json``; empty if it has none.
 
     Raises:
         InputError: It has no part, or its ``dataset.json`` is damaged.
@@ -113,27 +110,24 @@ def open_root(root: Path) -> tuple[list[str], list[str], dict[str, Any]]:
         raise InputError(
             root, 'is no data root (no train/images)', 'run utils/prepare_data.py first'
         )
-    path = root / DATASET
-    if not path.is_file():
-        return parts, list(CLASSES), {}
-    dataset = read_json(path)
-    classes = dataset.get('classes') if isinstance(dataset, dict) else None
-    if not isinstance(classes, list) or not 2 <= len(classes) <= 255:
-        raise InputError(path, 'has no class table', 'prepare the data again')
-    if not all(isinstance(name, str) for name in classes):
-        raise InputError(path, 'has no class table', 'prepare the data again')
-    if dataset.get('order', 'area') not in ORDERS:
-        raise InputError(path, 'names an unknown order', 'prepare the data again')
-    return parts, classes, dataset
+    table = read_table(root)
+    return parts, table.content if table else {}
 
 
 def study(
-    root: Path, out: Path, *, raw: Path | None, workers: Workers, longest: int
+    root: Path,
+    out: Path,
+    *,
+    raw: Path | None,
+    classes: Path | None,
+    workers: Workers,
+    longest: int,
 ) -> Study:
     """Look at a data root, and write thumbnails into ``out``.
 
     Args:
         raw: Folder of the JSON files that it was made of, for overlaps and vertices.
+        classes: File of class names, where the data root has none.
         workers: Who does the work.
         longest: Longest side of a thumbnail, in pixels.
 
@@ -141,13 +135,14 @@ def study(
         InputError: It is no data root, holds no readable image, or ``raw`` is not its
             source.
     """
-    names, classes, dataset = open_root(root)
-    sources = open_sources(raw, dataset, classes) if raw else []
-    tasks, problems = find_tasks(root, names, out, len(classes), longest)
+    parts, dataset = open_root(root)
+    names = names_of_root(root, classes, workers)
+    sources = open_sources(raw, dataset, names) if raw else []
+    tasks, problems = find_tasks(root, parts, out, len(names), longest)
     if not tasks:
         raise InputError(root, 'holds no image', 'check the path')
-    found = Study(root, classes, dataset)
-    found.parts = {name: PartStatistics(name, len(classes)) for name in names}
+    found = Study(root, names, dataset)
+    found.parts = {name: PartStatistics(name, len(names)) for name in parts}
     found.problems = [*_told(dataset), *problems]
     for facts in measure_all(tasks, workers):
         _take(found, facts)
@@ -155,14 +150,14 @@ def study(
         # The last problem is that of the last image, and says what to do.
         raise InputError(root, 'holds no readable image', found.problems[-1])
     for part in found.parts.values():
-        found.problems += use_annotations(part, dataset, classes)
-    found.labelled = join(ALL, _drawn(found.parts), len(classes))
+        found.problems += use_annotations(part, dataset, names)
+    found.labelled = join(ALL, _drawn(found.parts), len(names))
     found.groups = find_groups(found.images)
-    found.gaps = find_gaps(found.parts, classes)
+    found.gaps = find_gaps(found.parts, names)
     if sources:
         order = dataset.get('order', 'area')
         by_part = {
-            part.name: compare_orders(part, root, order, len(classes), workers)
+            part.name: compare_orders(part, root, order, len(names), workers)
             for part in sources
         }
         found.sources = join_sources(by_part)

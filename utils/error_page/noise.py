@@ -13,7 +13,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.files import read_image, read_mask
 from mmsegmentation.parts import check_unseen
 from mmsegmentation.predictions import Predictions
-from utils.class_table import read_table
+from utils.class_table import order_of
 from utils.error_page.page import PICTURES
 from utils.error_page.sources import Sources
 from utils.label_noise import rank_label_noise, say_kinds, say_model, say_objects
@@ -52,7 +52,7 @@ def rank_labels(
     from utils.noise.export import write_coco, write_tables
 
     name, member = _first_model(sources)
-    order = read_table(sources.root).order
+    order = order_of(sources.root)
     masks = {image_id: sources.masks[image_id] for image_id in member.image_ids}
     ranking = rank_label_noise(member, masks, order=order, workers=workers)
     place = folder / FOLDER

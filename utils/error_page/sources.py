@@ -91,7 +91,7 @@ def short_names(places: Sequence[Path]) -> list[str]:
 def _check_classes(opened: Sequence[Predictions], root: Path) -> None:
     table = read_table(root)
     for member in opened:
-        if table.content and table.classes != list(member.classes):
+        if table and table.classes != list(member.classes):
             raise InputError(
                 member.folder,
                 f'its classes differ from those of {root / DATASET}',

@@ -18,6 +18,7 @@ import numpy as np
 from mmsegmentation.command import InputError, Parser
 from mmsegmentation.files import refuse_existing, whole_file
 from mmsegmentation.parts import check_unseen, find_masks, named_parts
+from utils.class_table import CLASSES_HELP
 from utils.parallel import Workers, add_worker_options
 from utils.votes.members import Voters, check_folders, open_voters
 
@@ -38,7 +39,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add('--split', help=part)
     add('--folds', type=int, default=5, help='parts of the images, 3 or more')
     add('--seed', type=int, default=0, help='the same seed gives the same folds')
-    table = 'class names for plain folders, one a line or a JSON list'
+    table = f'of plain folders: {CLASSES_HELP}'
     add('--classes', type=Path, metavar='FILE', help=table)
     add_worker_options(parser)
     add('--overwrite', action='store_true', help='replace --out')

@@ -11,6 +11,7 @@ from mmsegmentation.classes import CLASSES, IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.files import mask_name, require_folder
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
+from utils.class_table import read_names
 from utils.join import check_places
 from utils.mask_folder import MaskFolder, open_masks
 
@@ -180,9 +181,7 @@ def check_folders(folders: Sequence[Path], out: Path) -> None:
 
 def _class_names(path: Path | None, first: Predictions | None) -> tuple[str, ...]:
     if path is not None:
-        from utils.prepare_data import read_classes
-
-        return tuple(read_classes(path))
+        return tuple(read_names(path))
     return first.classes if first else CLASSES
 
 
