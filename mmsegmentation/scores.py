@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmsegmentation.classes import IGNORE_INDEX
+from mmsegmentation.intervals import Ratios, estimate_mean
 
 
 def confusion_matrix(
@@ -75,15 +76,36 @@ def _count_few(
     return counts[:num_classes, :num_classes].copy()
 
 
+def areas_of(confusion: np.ndarray) -> np.ndarray:
+    """Return right pixels and union by class: all that IoU needs, and they add up.
+
+    Args:
+        confusion: Counts, (…, classes, classes), true classes in rows.
+
+    Returns:
+        (…, 2, classes) int64.
+
+    >>> areas_of(np.array([[5, 1], [0, 2]]))
+    array([[5, 2],
+           [6, 3]])
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return np.stack([hits, confusion.sum(-1) + confusion.sum(-2) - hits], axis=-2)
+
+
+def iou_of_areas(areas: np.ndarray) -> np.ndarray:
+    """Return IoU per class in [0, 1] from ``areas_of``; nan without a union."""
+    hits, union = areas[..., 0, :], areas[..., 1, :]
+    return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+
+
 def iou_of(confusion: np.ndarray) -> np.ndarray:
     """Return IoU per class in [0, 1]; nan where truth and prediction lack it.
 
     Args:
         confusion: Counts, (…, classes, classes), true classes in rows.
     """
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    union = confusion.sum(-1) + confusion.sum(-2) - hits
-    return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+    return iou_of_areas(areas_of(confusion))
 
 
 def accuracy_of(confusion: np.ndarray) -> np.ndarray:
@@ -95,39 +117,35 @@ def accuracy_of(confusion: np.ndarray) -> np.ndarray:
 
 def mean_iou(confusion: np.ndarray) -> np.ndarray:
     """Return the mean IoU over the classes that occur, background included."""
-    return _nanmean(iou_of(confusion))
+    return mean_known(iou_of(confusion))
 
 
-def _nanmean(values: np.ndarray) -> np.ndarray:
+def mean_known(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis without nan; nan where all are."""
     known = ~np.isnan(values)
     count = known.sum(-1)
     total = np.where(known, values, 0).sum(-1)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def bootstrap(
-    confusions: np.ndarray, rounds: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of both mIoU readings, images drawn with replacement.
+def pooled_ratios(areas: np.ndarray) -> Ratios:
+    """Return the IoU of each class over the pooled pixels, for intervals.
 
     Args:
-        confusions: Counts per image, (images, classes, classes), none of them empty.
-
-    Returns:
-        ``dataset`` and ``image``: lower and upper end, percentile method.
+        areas: Right pixels and union by image, (images, 2, classes).
     """
-    count, classes = confusions.shape[:2]
-    draws = np.random.default_rng(seed).multinomial(
-        count, np.full(count, 1 / count), size=rounds
-    )
-    flat = confusions.reshape(count, -1).astype(np.float64)
-    pooled = (draws @ flat).reshape(rounds, classes, classes)
-    single = draws @ mean_iou(confusions) / count
-    readings = {'dataset': mean_iou(pooled), 'image': single}
-    return {
-        name: (float(np.quantile(v, 0.025)), float(np.quantile(v, 0.975)))
-        for name, v in readings.items()
-    }
+    return Ratios(*np.moveaxis(areas.astype(np.float64), 1, 0))
+
+
+def image_ratios(areas: np.ndarray) -> Ratios:
+    """Return the mean over images of their own mIoU, for intervals.
+
+    Args:
+        areas: Right pixels and union by image, (images, 2, classes), each image with a
+            labelled pixel.
+    """
+    values = mean_known(iou_of_areas(areas))[:, None]
+    return Ratios(values, np.ones_like(values))
 
 
 def summarise(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict:
@@ -150,14 +168,16 @@ def summarise(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> d
     if not len(stacked):
         raise ValueError('no labelled pixel to score')
     pooled = stacked.sum(0)
-    intervals = bootstrap(stacked)
+    areas = areas_of(stacked)
+    over_pixels = estimate_mean(pooled_ratios(areas))
+    over_images = estimate_mean(image_ratios(areas))
     metrics: dict[str, Any] = {
         'images': len(stacked),
-        'mIoU': float(mean_iou(pooled)),
-        'mIoU_interval': intervals['dataset'],
-        'mIoU_image': float(mean_iou(stacked).mean()),
-        'mIoU_image_interval': intervals['image'],
-        'mAcc': float(_nanmean(accuracy_of(pooled))),
+        'mIoU': over_pixels.value,
+        'mIoU_interval': over_pixels.interval,
+        'mIoU_image': over_images.value,
+        'mIoU_image_interval': over_images.interval,
+        'mAcc': float(mean_known(accuracy_of(pooled))),
         'aAcc': float(np.trace(pooled) / max(pooled.sum(), 1)),
         'classes': list(classes),
         'IoU': [_known(value) for value in iou_of(pooled)],

@@ -4,7 +4,7 @@
 
 Both are predictions of the same labelled images, which neither model was trained on:
 out of fold (utils/join.py), or of the validation part. The gain in mIoU over all pixels
-is measured on images drawn with replacement, the same for both.
+is paired by image, and its interval speaks of all images of this kind.
 
 better   the 95 % interval of the gain lies above 0: passed, exit code 0
 unclear  the interval holds 0: not passed, exit code 1
@@ -132,25 +132,25 @@ def judge(
     """
     import numpy as np
 
-    from utils.error_page.comparison import ROUNDS, compare, draw_images, iou, mean
+    from mmsegmentation.scores import iou_of_areas, mean_known
+    from utils.error_page.comparison import compare
 
     tasks = [(one, two, image_id, masks[image_id]) for image_id in two.image_ids]
-    stats = np.stack(list(workers.map(measure, tasks, 'gate')), 1)
-    labelled = stats[1, :, 1].any(1)
+    areas = np.stack(list(workers.map(measure, tasks, 'gate')), 1)
+    labelled = areas[1, :, 1].any(1)
     if not labelled.any():
         raise InputError(two.folder, 'no pixel has a true label', 'name another part')
-    stats = stats[:, labelled]
-    found = compare(stats[1], stats[0], draw_images(stats.shape[1]), two.classes)
+    areas = areas[:, labelled]
+    found = compare(areas[1], areas[0], two.classes)
     gain, interval = found['mIoU']['difference'], found['mIoU']['interval']
     verdict = verdict_of(gain, interval)
-    scores = [float(mean(iou(s.sum(0)))) for s in stats]
+    scores = [float(mean_known(iou_of_areas(a.sum(0)))) for a in areas]
     return {
         'verdict': verdict,
         'passed': verdict == 'better',
         'gain': gain,
         'interval': interval,
-        'images': stats.shape[1],
-        'draws': ROUNDS,
+        'images': areas.shape[1],
         'IoU_gain': {
             name: found['IoU'][name] and found['IoU'][name]['difference']
             for name in two.classes
@@ -163,11 +163,10 @@ def judge(
 def measure(
     one: Predictions, two: Predictions, image_id: str, path: Path
 ) -> 'np.ndarray':
-    """Return right, true and predicted pixels by class of both, (2, 3, classes)."""
+    """Return right pixels and union by class of both, (2, 2, classes)."""
     import numpy as np
 
-    from mmsegmentation.scores import confusion_matrix
-    from utils.error_page.comparison import statistics
+    from mmsegmentation.scores import areas_of, confusion_matrix
 
     truth, rows = read_mask(path), []
     for predictions in (one, two):
@@ -179,7 +178,7 @@ def measure(
         except ValueError as error:
             what = f'{path} and {predictions.folder}: {error}'
             raise InputError(repr(image_id), what, 'check --data-root') from None
-        rows.append(statistics(confusion))
+        rows.append(areas_of(confusion))
     return np.stack(rows)
 
 

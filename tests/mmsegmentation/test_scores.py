@@ -1,18 +1,19 @@
 """Scores against counts by hand, a second method, and MMSegmentation's own metric."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
+from mmsegmentation.intervals import estimate_mean
 from mmsegmentation.scores import (
     accuracy_of,
-    bootstrap,
+    areas_of,
     confusion_matrix,
+    image_ratios,
     iou_of,
     mean_iou,
+    pooled_ratios,
     score_table,
     summarise,
 )
@@ -152,55 +153,32 @@ def test_counts__stay_exact_where_float32_does_not():
     assert scores['confusion'] == [[pixels + 1, 0], [0, 0]]
 
 
-def noisy(count, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.stack(
-        [
-            confusion_matrix(truth, np.where(rng.random() < 0.5, guess, truth % 3), 3)
-            for truth, guess in (random_maps(3, (6, 6), seed=i) for i in range(count))
-        ]
-    )
+def test_summarise__intervals_are_of_both_readings():
+    scores = summarise({'a': FIRST, 'b': SECOND, 'c': SECOND}, NAMES)
+    areas = areas_of(np.stack([FIRST, SECOND, SECOND]))
+    for key, ratios in (('mIoU', pooled_ratios), ('mIoU_image', image_ratios)):
+        estimate = estimate_mean(ratios(areas))
+        assert scores[key] == estimate.value
+        assert scores[f'{key}_interval'] == estimate.interval
+        low, high = estimate.interval
+        assert 0 < low < scores[key] < high < 1
 
 
-def test_bootstrap__is_reproducible_and_contains_the_estimate():
-    confusions = noisy(40)
-    found = bootstrap(confusions)
-    assert found == bootstrap(confusions)
-    assert found != bootstrap(confusions, seed=1)
-    readings = {
-        'dataset': mean_iou(confusions.sum(0)),
-        'image': mean_iou(confusions).mean(),
-    }
-    for name, value in readings.items():
-        low, high = found[name]
-        assert low < value < high
-
-
-def test_bootstrap__interval_is_that_of_drawing_images_one_by_one():
-    confusions = noisy(12)
-    rng = np.random.default_rng(5)
-    draws = [confusions[rng.integers(0, 12, 12)] for _ in range(4000)]
-    slow = {
-        'dataset': [mean_iou(drawn.sum(0)) for drawn in draws],
-        'image': [mean_iou(drawn).mean() for drawn in draws],
-    }
-    fast = bootstrap(confusions, rounds=4000)
-    for name, values in slow.items():
-        wanted = np.quantile(values, [0.025, 0.975])
-        assert fast[name] == pytest.approx(wanted, abs=0.05 * np.ptp(wanted))
-
-
-def test_bootstrap__shrinks_with_the_root_of_the_number_of_images():
-    few, many = bootstrap(noisy(30)), bootstrap(np.tile(noisy(30), (16, 1, 1)))
-    for name in ('dataset', 'image'):
-        ratio = np.ptp(few[name]) / np.ptp(many[name])
-        assert ratio == pytest.approx(4, rel=0.15)
-
-
-def test_bootstrap__has_no_width_where_images_agree():
-    for low, high in bootstrap(np.stack([FIRST] * 5)).values():
-        assert math.isclose(low, 5 / 8)
-        assert math.isclose(high, 5 / 8)
+def test_summarise__interval_holds_the_score_of_a_long_tail():
+    """Images drawn with replacement lose rare classes, and leave out the score."""
+    # Background is found in every image. Each of 20 other classes is in two images,
+    # and found in neither.
+    confusions = {}
+    for number in range(40):
+        counts = np.zeros((21, 21), int)
+        counts[0, 0] = 90 + number % 3
+        counts[1 + number // 2, 0] = 10
+        confusions[str(number)] = counts
+    scores = summarise(confusions, [str(i) for i in range(21)])
+    low, high = scores['mIoU_interval']
+    assert low <= scores['mIoU'] <= high
+    turned = summarise(dict(reversed(confusions.items())), scores['classes'])
+    assert turned == scores
 
 
 def test_score_table__shows_each_class_and_both_readings():
@@ -211,7 +189,8 @@ def test_score_table__shows_each_class_and_both_readings():
         ['Paper', '0.500', '1.000', '1,000'],
         ['Metal', '-', '-', '0'],
     ]
-    interval = 'mIoU 0.6250  95 % [0.6250, 0.6250]'
+    # One image says nothing about others.
+    interval = 'mIoU 0.6250  95 % [0.0000, 1.0000]'
     assert lines[4:] == [
         f'{interval}  (pooled, 1 images)',
         f'{interval}  (mean over images, 1 images)',

@@ -1,17 +1,11 @@
-"""Intervals of one model and differences of two, against plain resampling."""
+"""Differences of two models, against a paired t test and plain scores."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from mmsegmentation.scores import summarise
-from utils.error_page.comparison import (
-    compare,
-    draw_images,
-    interval,
-    iou,
-    read_draws,
-    statistics,
-)
+from mmsegmentation.scores import areas_of, mean_iou
+from utils.error_page.comparison import compare
 
 NAMES = ('Background', 'Paper', 'Metal')
 
@@ -27,61 +21,57 @@ def models():
     return one, two
 
 
-def plain_miou(confusion):
-    scores = []
-    for c in range(3):
-        union = confusion[c].sum() + confusion[:, c].sum() - confusion[c, c]
-        if union:
-            scores.append(confusion[c, c] / union)
-    return np.mean(scores)
+def compared(one, two):
+    return compare(areas_of(one), areas_of(two), NAMES)
 
 
-def stats_of(confusions):
-    return np.stack([statistics(c) for c in confusions])
-
-
-def test_intervals__are_those_of_metrics_json(models):
-    told = summarise({str(i): c for i, c in enumerate(models[0])}, NAMES)
-    readings = read_draws(stats_of(models[0]), draw_images(12))
-    assert interval(readings.dataset) == pytest.approx(told['mIoU_interval'])
-    assert interval(readings.image) == pytest.approx(told['mIoU_image_interval'])
-    np.testing.assert_allclose(iou(stats_of(models[0]).sum(0)), told['IoU'])
-
-
-def test_compare__is_a_plain_paired_bootstrap(models):
+def test_compare__is_the_difference_of_the_scores(models):
     one, two = models
-    draws = draw_images(12, rounds=200, seed=4)
-    gains, image_gains = [], []
-    for times in draws:
-        drawn = np.repeat(np.arange(12), times)
-        gains.append(plain_miou(two[drawn].sum(0)) - plain_miou(one[drawn].sum(0)))
-        pairs = [plain_miou(two[i]) - plain_miou(one[i]) for i in drawn]
-        image_gains.append(np.mean(pairs))
-    told = compare(stats_of(one), stats_of(two), draws, NAMES)
-    for key, values in (('mIoU', gains), ('mIoU_image', image_gains)):
-        ends = np.percentile(values, [2.5, 97.5])
-        assert told[key]['interval'] == pytest.approx(ends.tolist())
-        assert told[key]['better'] == pytest.approx(np.mean(np.array(values) > 0))
-    difference = plain_miou(two.sum(0)) - plain_miou(one.sum(0))
+    told = compared(one, two)
+    difference = mean_iou(two.sum(0)) - mean_iou(one.sum(0))
     assert told['mIoU']['difference'] == pytest.approx(difference)
+    by_image = mean_iou(two) - mean_iou(one)
+    assert told['mIoU_image']['difference'] == pytest.approx(by_image.mean())
+    assert told['IoU'].keys() == {*NAMES}
 
 
-def test_compare__is_narrower_than_both_intervals_when_models_are_alike(models):
+def test_compare__over_images_is_a_paired_t_test(models):
+    one, two = models
+    told = compared(one, two)['mIoU_image']
+    test = stats.ttest_rel(mean_iou(two), mean_iou(one), alternative='greater')
+    assert told['worse'] == pytest.approx(test.pvalue)
+    assert told['better'] == pytest.approx(1 - test.pvalue)
+    plain = stats.ttest_rel(mean_iou(two), mean_iou(one)).confidence_interval(0.95)
+    assert told['interval'] == pytest.approx([*plain], abs=1e-3)
+
+
+def test_compare__turned_round_is_the_same_with_another_sign(models):
+    one, two = models
+    there, back = compared(one, two)['mIoU'], compared(two, one)['mIoU']
+    assert there['difference'] == -back['difference']
+    low, high = back['interval']
+    assert there['interval'] == pytest.approx([-high, -low])
+    assert (there['better'], there['worse']) == pytest.approx(
+        (back['worse'], back['better'])
+    )
+
+
+def test_compare__is_narrower_than_one_score_when_models_are_alike(models):
     one = models[0]
     two = one.copy()
     two[:, 0, 0] += 1
-    draws = draw_images(12)
-    told = compare(stats_of(one), stats_of(two), draws, NAMES)['mIoU']
+    told = compared(one, two)['mIoU']
     low, high = told['interval']
-    apart = interval(read_draws(stats_of(one), draws).dataset)
-    assert high - low < (apart[1] - apart[0]) / 10
-    assert told['better'] == 1
+    # Against models that are not of the same images.
+    apart = compared(one, two[::-1])['mIoU']['interval']
+    assert high - low < np.ptp(apart) / 10
+    assert told['better'] > 0.999
 
 
-def test_compare__a_class_in_neither_is_unknown(models):
+def test_compare__a_class_that_is_not_in_both_is_unknown(models):
     one, two = (m.copy() for m in models)
-    for confusions in (one, two):
-        confusions[:, 2] = confusions[:, :, 2] = 0
-    told = compare(stats_of(one), stats_of(two), draw_images(12), NAMES)
-    assert told['IoU']['Metal'] is None
-    assert told['IoU']['Paper'] is not None
+    one[:, 2] = one[:, :, 2] = 0
+    assert compared(one, two)['IoU']['Metal'] is None
+    assert compared(two, one)['IoU']['Metal'] is None
+    assert compared(one, one)['IoU']['Metal'] is None
+    assert compared(one, two)['IoU']['Paper'] is not None

@@ -53,7 +53,7 @@ def score_chart(models: Models) -> Chart:
         'scores-chart',
         'mIoU, read twice',
         'Mean IoU over the classes that occur, background included; the bars are 95 % '
-        'intervals over images drawn with replacement.',
+        'intervals for all images of this kind.',
         {'data': traces, 'layout': layout},
         csv='scores.csv',
     )

@@ -152,8 +152,8 @@ def pair_chart(figure: dict) -> Chart:
         'pair-classes',
         'Class by class',
         'IoU of the second model less that of the first, in points, with 95 % '
-        'intervals over images drawn together for both. Right of 0: the second is '
-        'better. An interval that holds 0 decides nothing.',
+        'intervals paired by image. Right of 0: the second is better. An interval that '
+        'holds 0 decides nothing.',
         figure,
         csv='comparisons.csv',
     )

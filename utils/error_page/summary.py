@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from mmsegmentation.scores import accuracy_of, iou_of
-from utils.error_page.calibration import LEVELS, reliability
-from utils.error_page.comparison import (
-    Readings,
-    compare,
-    draw_images,
-    interval,
-    iou,
-    mean,
-    read_draws,
-    statistics,
+from mmsegmentation.intervals import estimate_mean
+from mmsegmentation.scores import (
+    accuracy_of,
+    areas_of,
+    image_ratios,
+    iou_of,
+    iou_of_areas,
+    mean_known,
+    pooled_ratios,
 )
+from utils.error_page.calibration import LEVELS, reliability
+from utils.error_page.comparison import compare
 from utils.error_page.errors import (
     KINDS,
     OUTCOMES,
@@ -87,14 +87,14 @@ class Model:
         return flat.reshape(self.num_classes, self.num_classes)
 
     @cached_property
-    def stats(self) -> np.ndarray:
-        """Right, true and predicted pixels, (scored images, 3, classes)."""
-        return np.stack([statistics(self.confusion_of(p)) for _, p in self.scored])
+    def areas(self) -> np.ndarray:
+        """Right pixels and union by class, (scored images, 2, classes) int64."""
+        return np.stack([areas_of(self.confusion_of(p)) for _, p in self.scored])
 
     @cached_property
     def image_miou(self) -> dict[str, float]:
         """mIoU of each scored image by its id, in [0, 1]."""
-        values = mean(iou(self.stats)).tolist()
+        values = mean_known(iou_of_areas(self.areas)).tolist()
         return {m.image_id: v for (m, _), v in zip(self.scored, values, strict=True)}
 
     @cached_property
@@ -128,11 +128,6 @@ class Summary:
         """How many images have a labelled pixel."""
         return sum(m.scored for m in self.images)
 
-    @cached_property
-    def draws(self) -> np.ndarray:
-        """How often each scored image is drawn, (rounds, images)."""
-        return draw_images(self.labelled)
-
     def content(self) -> dict[str, Any]:
         """Return all numbers, ready for ``report.json``; shares are in [0, 1]."""
         return {
@@ -162,20 +157,23 @@ class Summary:
         }
 
     def _scores(self, model: Model) -> dict[str, Any]:
-        readings: Readings = read_draws(model.stats, self.draws)
-        pooled = model.confusion
-        by_image = np.array(list(model.image_miou.values()))
+        pooled, ratios = model.confusion, pooled_ratios(model.areas)
+        over_pixels = estimate_mean(ratios)
+        over_images = estimate_mean(image_ratios(model.areas))
+        by_class = [estimate_mean(ratios.only(i)) for i in range(len(self.classes))]
         with np.errstate(invalid='ignore'):
             precision = accuracy_of(pooled.T)
         return {
-            'mIoU': float(mean(iou_of(pooled))),
-            'mIoU_interval': interval(readings.dataset),
-            'mIoU_image': float(by_image.mean()),
-            'mIoU_image_interval': interval(readings.image),
-            'mAcc': float(mean(accuracy_of(pooled))),
+            'mIoU': over_pixels.value,
+            'mIoU_interval': list(over_pixels.interval),
+            'mIoU_image': over_images.value,
+            'mIoU_image_interval': list(over_images.interval),
+            'mAcc': float(mean_known(accuracy_of(pooled))),
             'aAcc': float(np.trace(pooled) / pooled.sum()),
             'IoU': known(iou_of(pooled)),
-            'IoU_interval': [interval(c) for c in readings.classes.T],
+            'IoU_interval': [
+                None if np.isnan(iou.value) else list(iou.interval) for iou in by_class
+            ],
             'Acc': known(accuracy_of(pooled)),
             'Precision': known(precision),
             'confusion': pooled.tolist(),
@@ -218,7 +216,7 @@ class Summary:
             {
                 'one': one.name,
                 'two': two.name,
-                **compare(one.stats, two.stats, self.draws, self.classes),
+                **compare(one.areas, two.areas, self.classes),
             }
             for one, two in combinations(self.models, 2)
         ]

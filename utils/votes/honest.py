@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mmsegmentation.scores import bootstrap, mean_iou
-from utils.error_page.comparison import compare, draw_images, statistics
+from mmsegmentation.intervals import estimate_mean
+from mmsegmentation.scores import areas_of, mean_iou, pooled_ratios
+from utils.error_page.comparison import compare
 from utils.votes.choice import Choice
 from utils.votes.nested import Nested
 from utils.votes.search import Fit
@@ -45,12 +46,7 @@ def judge(
     ]
     vote = nested.confusions
     best = int(np.argmax([mean_iou(counts.sum(0)) for counts in members]))
-    gain = compare(
-        np.stack([statistics(counts) for counts in members[best]]),
-        np.stack([statistics(counts) for counts in vote]),
-        draw_images(len(vote)),
-        classes,
-    )['mIoU']
+    gain = compare(areas_of(members[best]), areas_of(vote), classes)['mIoU']
     better = gain['difference'] > 0 and nested.fit.kind != 'single'
     alone = Fit('single', (best,), Choice('hard', ones))
     scores = {
@@ -68,8 +64,8 @@ def judge(
 
 
 def _score(confusions: np.ndarray) -> dict[str, Any]:
-    low, high = bootstrap(confusions)['dataset']
-    return {'mIoU': float(mean_iou(confusions.sum(0))), 'interval': [low, high]}
+    score = estimate_mean(pooled_ratios(areas_of(confusions)))
+    return {'mIoU': score.value, 'interval': list(score.interval)}
 
 
 def judge_table(judged: Judged, nested: Nested, names: Sequence[str]) -> str:
