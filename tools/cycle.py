@@ -16,8 +16,6 @@ from tools.jobs import PLAIN, Call, do
 from tools.rounds import Model, Round
 from tools.steps import Steps
 
-GATE = 'gate.json'
-
 
 class Cycle:
     """Runs the commands, in the order in which :meth:`run` calls for them.
@@ -99,6 +97,9 @@ class Cycle:
     def next(self, number: int, before: Round) -> Round | None:
         """Label with the models of a round, train on, and compare with that round.
 
+        It is compared with real labels alone too: from the same models, for as many
+        steps.
+
         Returns:
             None where a model labelled nothing but background: nothing is trained.
         """
@@ -108,14 +109,36 @@ class Cycle:
                 what = f'round {number} is not trained: {part} holds background alone'
                 self.steps.keep(ended=what)
                 return None
+        real = self.arm(before, parts, number, real=True)
+        found = self.arm(before, parts, number)
+        pairs = {
+            'pseudo_real': (found, real),
+            'pseudo_before': (found, before),
+            'real_before': (real, before),
+        }
+        verdicts = {
+            name: self.gate(number, name, one.judged, two.judged)
+            for name, (one, two) in pairs.items()
+        }
+        return replace(found, real=real, verdicts=verdicts)
+
+    def arm(
+        self, before: Round, parts: Sequence[str], number: int, real: bool = False
+    ) -> Round:
+        """Train on from each model of a round, and judge what comes of it.
+
+        Args:
+            parts: The pseudo labels for each model.
+            real: Train for as many steps without them.
+        """
         models = []
         for earlier, part in zip(before.models, parts, strict=True):
-            model = self.learn(number, earlier, part)
+            place = self.place(number, earlier.fold, real)
+            model = self.learn(place, earlier, part, real)
             if self.args.final_config:
-                model = self.finish(number, model)
+                model = self.finish(place, model)
             models.append(model)
-        found = self.judge(number, models)
-        return replace(found, verdict=self.gate(found, before))
+        return self.judge(number, models, real)
 
     def label(self, number: int, model: Model, before: Round) -> str:
         """Make the test part a part to train on; return its name.
@@ -140,11 +163,10 @@ class Cycle:
         _check_labels(marker, place / 'test')
         return part
 
-    def learn(self, number: int, earlier: Model, part: str) -> Model:
-        """Train with the pseudo labels."""
-        place = self.place(number, earlier.fold)
+    def learn(self, place: Path, earlier: Model, part: str, real: bool) -> Model:
+        """Train with the pseudo labels, or as long without them."""
         model = Model(self.args.pseudo_config, place / 'train', earlier.fold)
-        more = ['--pseudo-part', part]
+        more = ['--pseudo-part', part, *(['--without-pseudo'] if real else [])]
         if self.args.fresh:
             more += ['--from-scratch'] if self.args.from_scratch else []
             self.train(model, more)
@@ -152,9 +174,8 @@ class Cycle:
             self.train(model, more, earlier.checkpoint)
         return model
 
-    def finish(self, number: int, earlier: Model) -> Model:
+    def finish(self, place: Path, earlier: Model) -> Model:
         """Train on with real labels alone."""
-        place = self.place(number, earlier.fold)
         model = Model(self.args.final_config, place / 'final', earlier.fold)
         self.train(model, [], earlier.checkpoint)
         return model
@@ -176,14 +197,14 @@ class Cycle:
 
         self.steps.take(self.relative(model.work_dir), last, act)
 
-    def judge(self, number: int, models: Sequence[Model]) -> Round:
+    def judge(self, number: int, models: Sequence[Model], real: bool = False) -> Round:
         """Predict what the models were not trained on; join that of folds."""
-        parts = [self.place(number, model.fold) / 'valid' for model in models]
+        parts = [self.place(number, model.fold, real) / 'valid' for model in models]
         for model, part in zip(models, parts, strict=True):
             self.predict(model, 'valid', part)
         if not self.args.folds:
             return Round(number, models, parts[0])
-        joined = self.place(number, None) / 'out_of_fold'
+        joined = self.place(number, None, real) / 'out_of_fold'
         command = ['utils/join.py', *parts, '--data-root', self.args.data_root]
         command += ['--out', joined]
         self.take(self.relative(joined), joined / PREDICTIONS, command, self.plain)
@@ -199,10 +220,10 @@ class Cycle:
         name = self.relative(out)
         self.take(name, out / PREDICTIONS, command, self.launched, ending)
 
-    def gate(self, found: Round, before: Round) -> dict[str, Any]:
-        """Compare a round with the one before; return the verdict."""
-        path = self.place(found.number, None) / GATE
-        command = ['utils/gate.py', found.judged, before.judged]
+    def gate(self, number: int, name: str, one: Path, two: Path) -> dict[str, Any]:
+        """Compare two predictions; return the verdict on the first of them."""
+        path = self.place(number, None) / f'gate_{name}.json'
+        command = ['utils/gate.py', one, two]
         command += ['--data-root', self.args.data_root, '--out', path]
         call = replace(self.plain, codes=(0, 1))
 
@@ -211,7 +232,7 @@ class Cycle:
             path.unlink(missing_ok=True)
             do(*command, call=call)
 
-        self.steps.take(self.name(found.number, None, 'gate'), path, act)
+        self.steps.take(self.relative(path.with_suffix('')), path, act)
         return read_json(path)
 
     def take(
@@ -235,9 +256,9 @@ class Cycle:
         ending = [] if launcher == 'none' else ['--launcher', launcher]
         return ending + (['--cfg-options', *options] if options else [])
 
-    def place(self, number: int, fold: int | None) -> Path:
-        """Return the folder of a round, or of a fold in it."""
-        folder = self.args.work_dir / f'round{number}'
+    def place(self, number: int, fold: int | None, real: bool = False) -> Path:
+        """Return the folder of a round or of its real labels alone, or a fold in it."""
+        folder = self.args.work_dir / f'round{number}' / ('real' if real else '')
         return folder if fold is None else folder / f'fold{fold}'
 
     def part(self, number: int, fold: int | None) -> str:

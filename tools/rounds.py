@@ -1,7 +1,7 @@
 """What a round of self-training leaves: its models, and how they are judged."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,31 @@ class Round:
         number: 0 is the one without pseudo labels.
         models: Its models.
         judged: Their predictions of images that they were not trained on.
-        verdict: What ``utils/gate.py`` said of it; none for round 0.
+        real: The same round on real labels alone: from the same checkpoints, for as
+            many steps; none for round 0, and for such a round itself.
+        verdicts: The records of ``utils/gate.py``, by name: ``pseudo_real`` compares
+            this round with ``real``, ``pseudo_before`` with the round before, and
+            ``real_before`` compares ``real`` with the round before. Empty without
+            ``real``.
     """
 
     number: int
     models: Sequence[Model]
     judged: Path
-    verdict: dict[str, Any] | None = None
+    real: 'Round | None' = None
+    verdicts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether its models are to be used rather than those before."""
-        return self.verdict is None or bool(self.verdict['passed'])
+        """Whether the next round starts from it: better than both it is compared with.
+
+        Better than real labels alone, or else the gain is that of training longer; and
+        better than the round before, or else training on did harm with either labels.
+        """
+        names = 'pseudo_real', 'pseudo_before'
+        return not self.verdicts or all(self.verdicts[n]['passed'] for n in names)
+
+    @property
+    def real_passed(self) -> bool:
+        """Whether training longer on real labels alone was better than before."""
+        return bool(self.verdicts) and bool(self.verdicts['real_before']['passed'])

@@ -3,11 +3,14 @@
     python tools/self_train.py CONFIG --pseudo-config CONFIG2 --data-root ROOT \
         --work-dir D --rounds 2 --folds 5
 
-A model is trained; it predicts the test part; what it is sure of becomes labels, with
-thresholds fitted on predictions of images that it was not trained on; it is trained on
-with these; and it is compared with what it was before, on the same images. A round that
-is not better is the last, and its models are not used. With --folds all of this is done
-for each fold, with labels of the fold's own model alone, and all labelled images judge.
+A model is trained. It predicts the test part. Pixels that it is sure of become labels,
+with thresholds fitted on predictions of images that it was not trained on. It is
+trained on with these, and for comparison as many steps on real labels alone. A round is
+passed if its model is better than both real labels alone and the model before, on the
+same images. A round that is not passed is the last. Then the model of real labels alone
+is used if it is better than the one before, or else the one before. With --folds all of
+this is done for each fold, with labels of the fold's own model alone, and all labelled
+images judge.
 
 Each step is an ordinary command, printed as one would type it. A run that was cut off
 goes on with the next step when it is started again.
@@ -29,6 +32,8 @@ from tools.rounds import Round
 from tools.steps import check_place, locked, open_steps
 
 MARKER = 'self_train.json'
+# How the arm of a round without pseudo labels is called.
+ALONE = 'real labels alone'
 # A run may go on for more rounds, or on another machine.
 FREE = 'rounds', 'launcher', 'launch', 'overwrite', 'work_dir'
 
@@ -135,6 +140,7 @@ def check_configs(args: Namespace) -> None:
         InputError: One cannot be read, or trains on labels that it should not.
     """
     from mmsegmentation.pseudo_config import pseudo_sets
+    from mmsegmentation.real_config import use_real_labels_alone
     from mmsegmentation.runtime import read_config, silence
 
     silence()
@@ -149,44 +155,80 @@ def check_configs(args: Namespace) -> None:
         if bool(pseudo_sets(cfg)) != pseudo:
             what = 'no pseudo labels' if pseudo else 'pseudo labels'
             raise InputError(path, f'trains on {what}', 'see configs/pseudo')
+        if pseudo:
+            use_real_labels_alone(cfg)  # refused now rather than in the first round
 
 
 def conclude(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return the scores of all rounds, and which models to use."""
-    passed = [each for each in rounds if each.passed][-1]
-    rows = []
-    for each in rounds:
-        scores = read_json(each.judged / 'metrics.json')
-        row = {'round': each.number, 'mIoU': scores['mIoU']}
-        for key in ('gain', 'interval', 'verdict'):
-            row[key] = each.verdict[key] if each.verdict else None
-        rows.append(row)
+    """Return the scores of all rounds, and which models to use.
+
+    Returns:
+        ``rounds``, of each ``round``, ``mIoU``, ``mIoU_real`` of real labels alone, and
+        ``gain``, ``interval`` and ``verdict`` of each comparison; ``use_round``,
+        ``use_labels`` and ``use``, a list of models.
+    """
+    last = rounds[-1]
+    chosen = [each for each in rounds if each.passed][-1]
+    labels = 'pseudo labels' if chosen.number else 'real labels'
+    if not last.passed and last.real and last.real_passed:
+        chosen, labels = last.real, ALONE
     models = [
         {
             'fold': model.fold,
             'config': model.config,
             'checkpoint': str(model.checkpoint),
         }
-        for model in passed.models
+        for model in chosen.models
     ]
-    return {'rounds': rows, 'use_round': passed.number, 'use': models}
+    return {
+        'rounds': [_row(each) for each in rounds],
+        'use_round': chosen.number,
+        'use_labels': labels,
+        'use': models,
+    }
+
+
+def _row(of: Round) -> dict[str, Any]:
+    row = {'round': of.number, 'mIoU': _score(of)}
+    if of.real:
+        row['mIoU_real'] = _score(of.real)
+    for name, verdict in of.verdicts.items():
+        row[name] = {key: verdict[key] for key in ('gain', 'interval', 'verdict')}
+    return row
+
+
+def _score(of: Round) -> float:
+    return read_json(of.judged / 'metrics.json')['mIoU']
 
 
 def result_table(result: dict[str, Any]) -> str:
     """Return the outcome as text."""
-    lines = ['', f'{"round":>5}{"mIoU":>8}{"gain":>9}  95 % interval']
+    head = f'{"round":>5}  {"labels":<17}{"mIoU":>8}{"gain":>9}  95 % interval'
+    lines = ['', f'{head:<71}against']
     for row in result['rounds']:
-        text = f'{row["round"]:>5}{row["mIoU"]:>8.4f}'
-        if row['verdict']:
-            low, high = row['interval']
-            text += f'{row["gain"]:>+9.4f}  [{low:+.4f}, {high:+.4f}] {row["verdict"]}'
-        lines.append(text)
-    lines.append(f'use round {result["use_round"]}:')
+        number = row['round']
+        if not number:
+            lines.append(f'{number:>5}  {"real":<17}{row["mIoU"]:>8.4f}')
+            continue
+        before = f'round {number - 1}'
+        real, pseudo = f'{number:>5}  {ALONE:<17}', f'{number:>5}  {"with pseudo":<17}'
+        for name, start, score, other in (
+            ('real_before', real, row['mIoU_real'], before),
+            ('pseudo_before', pseudo, row['mIoU'], before),
+            ('pseudo_real', pseudo, row['mIoU'], ALONE),
+        ):
+            lines.append(f'{start}{score:>8.4f}{_gain(row[name])}{other}')
+    lines.append(f'use round {result["use_round"]}, {result["use_labels"]}:')
     for model in result['use']:
         lines.append(f'  {shown(Path(model["checkpoint"]))}  {model["config"]}')
     if len(result['use']) > 1:
         lines.append('  (let them vote: tools/test.py each, then utils/ensemble.py)')
     return '\n'.join(lines)
+
+
+def _gain(told: dict[str, Any]) -> str:
+    low, high = told['interval']
+    return f'{told["gain"]:>+9.4f}  [{low:+.4f}, {high:+.4f}]  {told["verdict"]:<8}'
 
 
 if __name__ == '__main__':

@@ -22,6 +22,7 @@ from mmsegmentation.memory import out_of_memory
 from mmsegmentation.pretrained import find_pretrained, start_from_scratch
 from mmsegmentation.processes import BEGUN, SAVED, is_loss, is_noted, processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
+from mmsegmentation.real_config import use_real_labels_alone
 from mmsegmentation.resume import check_state, find_start, keep_seed
 from mmsegmentation.runtime import (
     blame,
@@ -60,6 +61,8 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
     part = 'part of ROOT with the pseudo labels to train on, as pseudo_fold0'
     add('--pseudo-part', metavar='NAME', help=f"{part}; the config's if none")
+    text = 'as many steps without the pseudo labels, to compare with'
+    add('--without-pseudo', action='store_true', help=text)
     add('--amp', action='store_true', help='fp16; on a CPU bf16, if it has it')
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--overwrite', action='store_true', help='replace an earlier run')
@@ -80,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)
+    if args.without_pseudo:
+        use_real_labels_alone(cfg)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
     if cfg.get('resume') and not args.resume:
         args.resume = cfg.get('load_from') or 'auto'

@@ -7,6 +7,7 @@ from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.exact_early_stopping_hook import ExactEarlyStoppingHook
 from mmsegmentation.engine.exact_epoch_loop import ExactEpochLoop
 from mmsegmentation.engine.finite_loss_hook import FiniteLossHook
+from mmsegmentation.engine.long_epoch_sampler import LongEpochSampler
 from mmsegmentation.engine.loss_val_loop import LossValLoop
 from mmsegmentation.engine.mean_loss_hook import MeanLossHook
 from mmsegmentation.engine.metrics_hook import BestMetricsHook
@@ -37,6 +38,7 @@ __all__ = [
     'ExactEarlyStoppingHook',
     'ExactEpochLoop',
     'FiniteLossHook',
+    'LongEpochSampler',
     'LossValLoop',
     'MeanLossHook',
     'OriginHook',

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmsegmentation.datasets.seeded_mix_dataset import SeededMixDataset
 from mmsegmentation.engine import run_state, schedule
+from mmsegmentation.engine.long_epoch_sampler import LongEpochSampler
 from mmsegmentation.engine.seeded_infinite_sampler import SeededInfiniteSampler
 from mmsegmentation.engine.seeded_sampler import SeededSampler
 
@@ -126,8 +127,11 @@ class ResumeHook(Hook):
 
 def _draws_anew(loader: DataLoader) -> bool:
     """Tell whether chance in its workers follows from nothing that a run knows."""
+    sampler = loader.sampler
+    if isinstance(sampler, LongEpochSampler):
+        sampler = sampler.sampler
     exact = isinstance(loader.dataset, SeededMixDataset) and isinstance(
-        loader.sampler, SeededSampler | SeededInfiniteSampler
+        sampler, SeededSampler | SeededInfiniteSampler
     )
     return loader.num_workers > 0 and not exact
 

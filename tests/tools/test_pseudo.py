@@ -122,3 +122,65 @@ def test_resume__of_a_finished_run_changes_nothing(trained, shared_data, run, tm
     code, _, err = run(train.main, config, '--work-dir', work_dir, '--resume')
     assert (code, err) == (0, '')
     assert sha256_of(work_dir / 'iter_4.pth') == before
+
+
+# Of 4 real and 2 pseudo-labelled images, in batches of 2: three steps an epoch.
+BY_EPOCHS = """
+train_cfg = dict(_delete_=True, by_epoch=True, max_epochs=3, val_interval=3)
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(_delete_=True, type='SeededSampler'),
+)
+param_scheduler = [dict(type='LinearLR', start_factor=0.5, end=3)]
+default_hooks = dict(
+    checkpoint=dict(by_epoch=True, interval=1), logger=dict(log_metric_by_epoch=True)
+)
+log_processor = dict(by_epoch=True)
+"""
+
+
+def test_without_pseudo__as_many_steps_on_real_labels_alone(
+    label, config, write_config, run, tmp_path
+):
+    label('--soft')
+    by_epochs = write_config(PSEUDO, BY_EPOCHS, name='pseudo_epochs')
+    for path, last in ((config, 'iter_4.pth'), (by_epochs, 'epoch_3.pth')):
+        steps = []
+        for arm in ((), ('--without-pseudo',)):
+            work_dir = tmp_path / f'{last}{len(arm)}'
+            assert run(train.main, path, '--work-dir', work_dir, *arm)[0] == 0
+            content = check_checkpoint(str(work_dir / last))
+            assert bool(content['meta'].get('pseudo')) == (not arm)
+            steps.append(content['meta']['iter'])
+        assert steps[0] == steps[1]
+    assert steps[0] == 9
+
+
+def test_without_pseudo__goes_on_as_if_never_cut_off(
+    label, write_config, run, tmp_path
+):
+    """From within an epoch, whose passes end elsewhere."""
+    import torch
+
+    label()
+    options = BY_EPOCHS.replace('by_epoch=True, interval=1', 'interval=4')
+    path = write_config(PSEUDO, options, name='pseudo_within')
+    shorter = ('--cfg-options', 'train_cfg.max_epochs=2')
+    weights = []
+    for name, parts in (('whole', [()]), ('cut', [shorter, ('--resume',)])):
+        for part in parts:
+            argv = (path, '--work-dir', tmp_path / name, '--without-pseudo')
+            assert run(train.main, *argv, *part)[0] == 0
+        last = tmp_path / name / 'iter_8.pth'
+        weights.append(check_checkpoint(str(last))['state_dict'])
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key
+
+
+def test_without_pseudo__of_a_config_without_any_is_one_line(
+    write_config, shared_data, misuse, tmp_path
+):
+    argv = (write_config(), '--without-pseudo', '--work-dir', tmp_path / 'w')
+    misuse(train.main, 'the config trains on no pseudo labels; leave it out', *argv)

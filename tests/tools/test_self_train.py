@@ -54,7 +54,8 @@ if number == int(os.environ.get('FAKE_WAIT', 0)):
 if number == int(os.environ.get('FAKE_STOP', 0)):
     sys.exit('stopped')
 if name in ('test.py', 'join.py'):
-    write(value('--out') / 'metrics.json', {'mIoU': 0.5, 'mIoU_interval': [0.4, 0.6]})
+    score = 0.25 if 'real' in value('--out').parts else 0.5
+    write(value('--out') / 'metrics.json', {'mIoU': score})
     write(value('--out') / 'predictions.json', argv)
 if name == 'pseudo_label.py':
     read = (Path(argv[0]) / 'predictions.json').read_bytes()
@@ -70,12 +71,18 @@ if name == 'split.py':
     images = {f'{i}.jpg': i for i in range(count)}
     write_folds(Path(argv[0]) / 'folds', count, {'train': images}, {})
 if name == 'gate.py':
-    verdict = os.environ['FAKE_GATE'].split()[int(value('--out').parent.name[5:]) - 1]
+    of_real = value('--out').stem == 'gate_real_before'
+    told = os.environ['FAKE_REAL' if of_real else 'FAKE_GATE']
+    told = os.environ.get(f'FAKE_{value("--out").stem.upper()}', told)
+    verdict = told.split()[int(value('--out').parent.name[5:]) - 1]
     passed = verdict == 'better'
     record = dict(verdict=verdict, passed=passed, gain=0.1, interval=[0.0, 0.2])
     write(value('--out'), record)
     sys.exit(0 if passed else 1)
 """
+
+
+USE_ROUND_1 = 'use round 1, pseudo labels:\n  w/round1/train/iter_4.pth  b.py\n'
 
 
 @pytest.fixture
@@ -91,6 +98,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(self_train, 'check_configs', lambda args: None)
     monkeypatch.setenv('FAKE_LOG', str(tmp_path / 'log'))
     monkeypatch.setenv('FAKE_GATE', 'better better better')
+    monkeypatch.setenv('FAKE_REAL', 'unclear unclear unclear')
     return tmp_path / 'home'
 
 
@@ -117,12 +125,23 @@ ONE_ROUND = [
     '--out w/round1/test',
     'pseudo_label.py w/round1/test --data-root data --part pseudo_round1 '
     '--fit w/round0/valid --precision 0.9 --round 1 --skip-labelled',
+    'train.py b.py --work-dir w/round1/real/train --data-root data --pseudo-part '
+    'pseudo_round1 --without-pseudo --cfg-options load_from=w/round0/train/iter_4.pth',
+    'test.py b.py w/round1/real/train/iter_4.pth --split valid --data-root data '
+    '--out w/round1/real/valid',
     'train.py b.py --work-dir w/round1/train --data-root data '
     '--pseudo-part pseudo_round1 --cfg-options load_from=w/round0/train/iter_4.pth',
     'test.py b.py w/round1/train/iter_4.pth --split valid --data-root data '
     '--out w/round1/valid',
-    'gate.py w/round1/valid w/round0/valid --data-root data --out w/round1/gate.json',
+    'gate.py w/round1/valid w/round1/real/valid --data-root data '
+    '--out w/round1/gate_pseudo_real.json',
+    'gate.py w/round1/valid w/round0/valid --data-root data '
+    '--out w/round1/gate_pseudo_before.json',
+    'gate.py w/round1/real/valid w/round0/valid --data-root data '
+    '--out w/round1/gate_real_before.json',
 ]
+FIRST = 2  # commands of round 0
+EACH = len(ONE_ROUND) - FIRST
 
 
 def test_round__is_these_commands(train, tmp_path):
@@ -130,41 +149,92 @@ def test_round__is_these_commands(train, tmp_path):
     assert (code, err) == (0, '')
     assert lines == ONE_ROUND
     assert '$ python home/tools/train.py a.py --work-dir w/round0/train' in out
-    assert 'use round 1:\n  w/round1/train/iter_4.pth  b.py\n' in out
+    assert USE_ROUND_1 in out
     result = read_json(tmp_path / 'w/self_train.json')['result']
-    assert result['use_round'] == 1
-    assert [row['verdict'] for row in result['rounds']] == [None, 'better']
+    assert (result['use_round'], result['use_labels']) == (1, 'pseudo labels')
+    told = {'gain': 0.1, 'interval': [0.0, 0.2]}
+    better, unclear = {**told, 'verdict': 'better'}, {**told, 'verdict': 'unclear'}
+    assert result['rounds'] == [
+        {'round': 0, 'mIoU': 0.5},
+        {
+            'round': 1,
+            'mIoU': 0.5,
+            'mIoU_real': 0.25,
+            'pseudo_real': better,
+            'pseudo_before': better,
+            'real_before': unclear,
+        },
+    ]
     assert result['use'] == [
         {'fold': None, 'config': 'b.py', 'checkpoint': 'w/round1/train/iter_4.pth'}
     ]
 
 
+def test_table__shows_both_arms_and_each_comparison(train, monkeypatch):
+    monkeypatch.setenv('FAKE_GATE_PSEUDO_REAL', 'worse')
+    out = train()[1]
+    table = out[out.index('round  labels') :].splitlines()
+    told = '+0.1000  [+0.0000, +0.2000]'
+    assert table[:5] == [
+        'round  labels               mIoU     gain  95 % interval               '
+        'against',
+        '    0  real               0.5000',
+        f'    1  real labels alone  0.2500  {told}  unclear round 0',
+        f'    1  with pseudo        0.5000  {told}  better  round 0',
+        f'    1  with pseudo        0.5000  {told}  worse   real labels alone',
+    ]
+
+
+@pytest.mark.parametrize('gate', ['FAKE_GATE_PSEUDO_REAL', 'FAKE_GATE_PSEUDO_BEFORE'])
 def test_gate__that_is_not_passed_ends_it_and_names_the_model_before(
-    train, monkeypatch
+    train, monkeypatch, gate
 ):
-    monkeypatch.setenv('FAKE_GATE', 'better unclear better')
+    """It is not enough to be better than the round before, which trained for less."""
+    monkeypatch.setenv(gate, 'better unclear better')
     code, out, _, lines = train('--rounds', 3)
     assert code == 0
-    assert len(lines) == 2 + 5 + 5
-    assert 'use round 1:\n  w/round1/train/iter_4.pth  b.py\n' in out
-    assert out.splitlines()[-4].split()[-1] == 'unclear'
+    assert len(lines) == FIRST + 2 * EACH
+    assert USE_ROUND_1 in out
+
+
+def test_gate__real_labels_alone_are_used_if_they_alone_are_better(
+    train, monkeypatch, tmp_path
+):
+    monkeypatch.setenv('FAKE_GATE_PSEUDO_REAL', 'better unclear better')
+    monkeypatch.setenv('FAKE_REAL', 'better better better')
+    _, out, _, lines = train('--rounds', 3)
+    assert len(lines) == FIRST + 2 * EACH
+    told = 'use round 2, real labels alone:\n  w/round2/real/train/iter_4.pth  b.py\n'
+    assert told in out
+    result = read_json(tmp_path / 'w/self_train.json')['result']
+    assert (result['use_round'], result['use_labels']) == (2, 'real labels alone')
+
+
+def test_gate__that_is_passed_leaves_real_labels_alone_unused(train, monkeypatch):
+    monkeypatch.setenv('FAKE_REAL', 'better better better')
+    assert USE_ROUND_1 in train()[1]
 
 
 def test_rounds__each_begins_with_the_models_and_scores_of_the_one_before(train):
-    lines = train('--rounds', 2)[3][7:]
+    lines = train('--rounds', 2)[3][len(ONE_ROUND) :]
     assert lines[0].startswith('test.py b.py w/round1/train/iter_4.pth --split test')
     assert '--part pseudo_round2 --fit w/round1/valid' in lines[1]
-    assert lines[2].endswith('load_from=w/round1/train/iter_4.pth')
-    assert lines[4].startswith('gate.py w/round2/valid w/round1/valid')
+    for arm in lines[2], lines[4]:
+        assert arm.endswith('load_from=w/round1/train/iter_4.pth')
+    assert lines[6].startswith('gate.py w/round2/valid w/round2/real/valid')
+    assert lines[7].startswith('gate.py w/round2/valid w/round1/valid')
+    assert lines[8].startswith('gate.py w/round2/real/valid w/round1/valid')
 
 
 def test_final__is_trained_on_real_labels_and_is_what_is_judged(train):
     lines = train('--final-config', 'c.py')[3]
-    assert lines[5] == (
-        'train.py c.py --work-dir w/round1/final --data-root data '
-        '--cfg-options load_from=w/round1/train/iter_4.pth'
-    )
-    assert lines[6].startswith('test.py c.py w/round1/final/iter_4.pth --split valid')
+    for number, arm in ((5, 'w/round1/real'), (8, 'w/round1')):
+        assert lines[number] == (
+            f'train.py c.py --work-dir {arm}/final --data-root data '
+            f'--cfg-options load_from={arm}/train/iter_4.pth'
+        )
+        judged = f'test.py c.py {arm}/final/iter_4.pth --split valid'
+        assert lines[number + 1].startswith(judged)
 
 
 def test_folds__labels_of_a_fold_are_its_own_models_alone(train, tmp_path):
@@ -187,14 +257,19 @@ def test_folds__labels_of_a_fold_are_its_own_models_alone(train, tmp_path):
             f'--fold {fold} --pseudo-part pseudo_fold{fold}_round1 '
             f'--cfg-options load_from=w/round0/fold{fold}/train/iter_4.pth'
         )
+        real = next(line for line in lines if f'round1/real/fold{fold}/train' in line)
+        assert real.endswith(
+            f'--fold {fold} --pseudo-part pseudo_fold{fold}_round1 --without-pseudo '
+            f'--cfg-options load_from=w/round0/fold{fold}/train/iter_4.pth'
+        )
     joined = [line for line in lines if line.startswith('join.py')]
     assert joined == [
-        f'join.py w/round{number}/fold0/valid w/round{number}/fold1/valid '
-        f'--data-root data --out w/round{number}/out_of_fold'
-        for number in (0, 1)
+        f'join.py w/{arm}/fold0/valid w/{arm}/fold1/valid '
+        f'--data-root data --out w/{arm}/out_of_fold'
+        for arm in ('round0', 'round1/real', 'round1')
     ]
-    gate = 'gate.py w/round1/out_of_fold w/round0/out_of_fold'
-    assert lines[-1].startswith(gate)
+    gate = 'gate.py w/round1/out_of_fold w/round1/real/out_of_fold'
+    assert lines[-3].startswith(gate)
     assert 'let them vote' in out
 
 
@@ -226,7 +301,7 @@ def test_labels__of_background_alone_are_not_trained_on(
     assert not any('w/round2/train' in line for line in lines)
     told = f'warning: round 2 is not trained: {bare} holds background alone; begin'
     assert out.splitlines()[-2].startswith(told)
-    assert 'use round 1:\n' in out
+    assert 'use round 1, pseudo labels:\n' in out
     result = read_json(tmp_path / 'w/self_train.json')['result']
     assert [row['round'] for row in result['rounds']] == [0, 1]
     assert train('--rounds', 3, *folds)[3] == []
@@ -242,12 +317,14 @@ def test_options__reach_the_commands_that_know_them(train):
     assert '--precision 0.75 ' in lines[3]
     assert lines[3].endswith('--min-region 9 --min-kept 0.2 --soft')
     start = 'load_from=w/round0/train/iter_4.pth'
-    assert lines[4].endswith(f'--amp --cfg-options k=1 l=2 {start}')
+    for arm in lines[4], lines[6]:
+        assert arm.endswith(f'--amp --cfg-options k=1 l=2 {start}')
 
 
 def test_fresh__starts_from_the_configs_own_weights(train, tmp_path):
     lines = train('--fresh')[3]
-    assert lines[4].endswith('--pseudo-part pseudo_round1')
+    assert lines[4].endswith('--pseudo-part pseudo_round1 --without-pseudo')
+    assert lines[6].endswith('--pseudo-part pseudo_round1')
     remove_run(tmp_path)
     lines = train('--from-scratch')[3]
     assert lines[0].endswith('--from-scratch')
@@ -280,7 +357,8 @@ def test_cut_off__goes_on_with_the_same_step(train, monkeypatch, stop):
     monkeypatch.setenv('FAKE_STOP', str(stop))
     code, _, err, lines = train()
     assert (code, lines) == (2, ONE_ROUND[:stop])
-    told = 'failed with exit code 1 (stopped)' if stop < 7 else 'left no w/round1/gate'
+    judged = ONE_ROUND[stop - 1].startswith('gate.py')
+    told = 'left no w/round1/gate' if judged else 'failed with exit code 1 (stopped)'
     assert told in err
     monkeypatch.delenv('FAKE_STOP')
     code, out, _, lines = train()
@@ -306,7 +384,7 @@ def test_arguments__that_changed_are_refused_and_more_rounds_are_not(train, misu
     assert (code, lines) == (2, [])
     assert 'was begun with --precision 0.9, not 0.8; repeat its arguments' in err
     lines = train('--rounds', 2)[3]
-    assert len(lines) == 5
+    assert len(lines) == EACH
     assert lines[0].endswith('--out w/round2/test')
     # --overwrite begins anew, and replaces what lies in the data root.
     lines = train('--precision', 0.8, '--overwrite')[3]
@@ -511,15 +589,19 @@ def test_cycle__with_folds_trains_labels_and_judges(
     assert code == 0
     repeated = 3
     counts = {name: made.count(name) for name in SCRIPTS}
-    assert sum(counts.values()) == 1 + 4 + 1 + 2 * 5 + 1 + 1 + repeated
-    record = read_json(work_dir / 'round1/gate.json')
+    arms = 2 * (2 * 3 + 1)
+    assert sum(counts.values()) == 1 + 4 + 1 + 2 * 2 + arms + 3 + repeated
+    record = read_json(work_dir / 'round1/gate_pseudo_before.json')
     assert record['images'] == 7
     assert record['verdict'] in ('better', 'worse', 'unclear')
     first = read_json(work_dir / 'round0/out_of_fold/metrics.json')
     assert record['without']['mIoU'] == pytest.approx(first['mIoU'])
     for fold in (0, 1):
         check_labels_of(fold, data_root, work_dir)
-    assert f'use round {1 if record["passed"] else 0}:' in out
+    fair = read_json(work_dir / 'round1/gate_pseudo_real.json')
+    judge = read_json(work_dir / 'round1/real/out_of_fold/metrics.json')
+    assert fair['without']['mIoU'] == pytest.approx(judge['mIoU'])
+    assert '\nuse round ' in out
 
 
 def check_labels_of(fold, data_root, work_dir):

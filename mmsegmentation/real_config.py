@@ -1,0 +1,76 @@
+"""Real labels alone, for as many steps: what pseudo labels are judged against."""
+
+from typing import TYPE_CHECKING, Any
+
+from mmsegmentation.command import InputError
+from mmsegmentation.fold_config import pseudo_part_of
+from mmsegmentation.pseudo_config import pseudo_sets
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def use_real_labels_alone(cfg: 'Config') -> None:
+    """Take the pseudo labels out of ``cfg``, and keep its number of steps.
+
+    Schedule, batch size, hooks and wrappers stay as they are. A ratio of data sets
+    keeps the entries of those that stay. In a run by epochs the sampler goes on through
+    further passes, so that an epoch has as many steps as with the pseudo labels. A
+    transform that takes pixels from pseudo-labelled images alone takes them from all.
+
+    Raises:
+        InputError: ``cfg`` trains on no pseudo labels, or on nothing else.
+    """
+    if not pseudo_sets(cfg):
+        raise InputError(
+            '--without-pseudo',
+            'the config trains on no pseudo labels',
+            'leave it out, or name a config of configs/pseudo',
+        )
+    loader = cfg.train_dataloader
+    real = _real_part(loader.dataset)
+    if real is None:
+        raise InputError(
+            cfg.filename or 'config',
+            'trains on pseudo labels alone: no real labels are left to compare with',
+            'mix real labels in, as in configs/pseudo',
+        )
+    if 'max_epochs' in cfg.train_cfg:
+        loader.sampler = {
+            'type': 'LongEpochSampler',
+            'sampler': loader.sampler,
+            'like': _without_pipelines(loader.dataset),
+        }
+    loader.dataset = real
+
+
+def _real_part(dataset: Any) -> Any:
+    """Return the config of a data set without pseudo labels; None if none is left."""
+    if dataset.get('datasets'):
+        pairs = [(i, _real_part(part)) for i, part in enumerate(dataset['datasets'])]
+        pairs = [(i, part) for i, part in pairs if part is not None]
+        new = type(dataset)(dataset, datasets=[part for _, part in pairs])
+        if dataset.get('ratio'):
+            new['ratio'] = [dataset['ratio'][i] for i, _ in pairs]
+        return new if pairs else None
+    if dataset.get('dataset'):
+        inner = _real_part(dataset['dataset'])
+        new = type(dataset)(dataset, dataset=inner)
+        if dataset.get('pipeline'):
+            new['pipeline'] = [_with_real_donors(step) for step in dataset['pipeline']]
+        return None if inner is None else new
+    return None if pseudo_part_of(dataset) else dataset
+
+
+def _with_real_donors(step: Any) -> Any:
+    return type(step)(step, donors='all') if step.get('donors') == 'pseudo' else step
+
+
+def _without_pipelines(part: Any) -> Any:
+    """Return a config of data sets that are counted, and never read."""
+    if isinstance(part, list | tuple):
+        return [_without_pipelines(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: _without_pipelines(value) for key, value in part.items()}
+    return {**own, 'pipeline': []} if 'pipeline' in own else own
