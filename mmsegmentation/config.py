@@ -1,7 +1,8 @@
 """Checks of a config before anything is built."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
 
@@ -128,6 +129,46 @@ def check_top_level_keys(cfg: 'Config') -> None:
             )
 
 
+def settle_preprocessor(cfg: 'Config') -> None:
+    """Leave ``cfg`` one preprocessor, in its model.
+
+    MMEngine gives a top-level ``data_preprocessor`` to a model that has none. It would
+    also put it into test-time augmentation, over the model's own.
+    """
+    named = cfg.pop('data_preprocessor', None)
+    if named and isinstance(cfg.get('model'), dict):
+        cfg.model.setdefault('data_preprocessor', named)
+
+
+def view_notes(cfg: 'Config') -> list[str]:
+    """Return a line if no view of test-time augmentation has the size of the test.
+
+    As where the test pipeline alone was changed. Factors of the image's own size, as
+    stock configs have them, are left alone.
+    """
+    tested = _scales_of(cfg.test_dataloader.dataset.get('pipeline') or [])
+    viewed = _scales_of(cfg.tta_pipeline)
+    if not tested or not viewed or tested & viewed:
+        return []
+    views, test = (', '.join(map(str, sorted(each))) for each in (viewed, tested))
+    return [
+        f'tta_pipeline resizes to {views}, test_dataloader to {test}; if that is not '
+        'meant, set tta_pipeline too'
+    ]
+
+
+def _scales_of(steps: Iterable[Any]) -> set[tuple]:
+    scales: set[tuple] = set()
+    for step in steps:
+        if isinstance(step, list | tuple):
+            scales |= _scales_of(step)
+        elif 'transforms' in step:
+            scales |= _scales_of(step['transforms'])
+        elif isinstance(step.get('scale'), list | tuple):
+            scales.add(tuple(step['scale']))
+    return scales
+
+
 def check_strategy(cfg: 'Config') -> None:
     """Refuse a ``strategy`` with which a run would not do what its config says.
 
@@ -191,6 +232,10 @@ def check_option(key: str) -> None:
         InputError: ``key`` begins with such a name.
     """
     name = key.partition('.')[0]
+    if name == 'data_preprocessor':
+        raise InputError(
+            f'--cfg-options {key}', "sets a name, not the model's", f'set model.{key}'
+        )
     if name in HELPER_KEYS or name.startswith('_'):
         example = 'name the part that uses it, such as train_cfg.max_iters'
         raise InputError(

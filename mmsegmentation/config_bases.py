@@ -42,6 +42,7 @@ def check_bases(path: Path) -> list[str]:
         for one in bases:
             base.update(_read(one))
         lines += _check_types(child, base)
+        _check_preprocessor(child, _read(child), base)
         lines += _check_names(child, _read(child), base)
     return lines
 
@@ -155,6 +156,23 @@ def _are_related(old: str, new: str, kind: str) -> bool:
     if not (isinstance(first, type) and isinstance(second, type)):
         return False
     return issubclass(first, second) or issubclass(second, first)
+
+
+def _check_preprocessor(path: Path, cfg: 'Config', base: dict[str, Any]) -> None:
+    """Refuse a file that sets the name of a preprocessor, and not the model's.
+
+    Raises:
+        InputError: The model keeps that of its base.
+    """
+    name = 'data_preprocessor'
+    own, old = ((part.get('model') or {}).get(name) for part in (cfg, base))
+    assigned = name in dict(_assignments(path))
+    if assigned and own and own == old and cfg[name] != base.get(name, own):
+        raise InputError(
+            path,
+            f'sets {name}, which changes nothing: model.{name} keeps that of its base',
+            f'add model = dict({name}={name})',
+        )
 
 
 def _check_names(path: Path, cfg: 'Config', base: dict[str, Any]) -> list[str]:

@@ -61,10 +61,11 @@ def read_config(
     if data_root:
         os.environ['RECYCLE_DATA'] = data_root
     with quiet():
-        from mmsegmentation.config import check_top_level_keys
+        from mmsegmentation.config import check_top_level_keys, settle_preprocessor
 
         cfg = _read(path, options)
         check_top_level_keys(cfg)
+        settle_preprocessor(cfg)
         if data_root and cfg.get('data_root') != data_root:
             raise InputError(
                 path, 'does not read RECYCLE_DATA', 'leave out --data-root'

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.checkpoints import check_checkpoint, load_weights
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.config import view_notes
 from mmsegmentation.files import id_below, sha256_of, whole_folder, write_json
 from mmsegmentation.fold_config import of_fold, use_fold
 from mmsegmentation.fold_origin import check_predicting
@@ -18,7 +19,7 @@ from mmsegmentation.predictions import MARKER, finish_predictions
 from mmsegmentation.pretrained import start_from_scratch
 from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import noted_pseudo
-from mmsegmentation.runtime import build_runner, read_config, silence
+from mmsegmentation.runtime import build_runner, read_config, silence, tell
 from mmsegmentation.scores import score_table
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def use_tta(cfg: 'Config', name: str) -> None:
     """Wrap the model of ``cfg`` in its ``tta_model``, fed by its ``tta_pipeline``."""
     if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
+    tell(view_notes(cfg))
     if cfg.tta_model.type == 'SegTTAModel':
         # It leaves the logits of the last view alone. Ours gives the same labels, with
         # the confidence and the probabilities of the mean.

@@ -1,19 +1,18 @@
 """UPerNet on BEiT-B at 640 x 640, tested on the whole image."""
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
-data_preprocessor = dict(
-    type='FastSegDataPreProcessor',
-    size=(640, 640),
-    # ImageNet's statistics, RGB, as Microsoft's and MMSegmentation's UPerNet-BEiT.
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-)
 model = dict(
     type='FastEncoderDecoder',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(
+        type='FastSegDataPreProcessor',
+        size=(640, 640),
+        # ImageNet's statistics, RGB, as Microsoft's and MMSegmentation's UPerNet-BEiT.
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
     backbone=dict(
         type='FastBEiT',
         img_size=(640, 640),

@@ -1,19 +1,18 @@
 """UPerNet on ConvNeXt-T; children change arch, in_channels and pretrained weights."""
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
-data_preprocessor = dict(
-    type='FastSegDataPreProcessor',
-    size=(512, 512),
-    # Statistics of the weights' own training data (ImageNet), RGB.
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-)
 model = dict(
     type='FastEncoderDecoder',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(
+        type='FastSegDataPreProcessor',
+        size=(512, 512),
+        # Statistics of the weights' own training data (ImageNet), RGB.
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
     backbone=dict(
         type='ConvNeXt',
         arch='tiny',

@@ -49,6 +49,33 @@ SMALL = {
     },
 }
 
+# The view of test-time augmentation that is an image as it is tested without.
+ONE_VIEW = """
+_base_ = {base!r}
+{change}
+_load, _views = _base_.tta_pipeline
+_scales, _flips, *_rest = _views.transforms
+_plain = [step for step in _scales if step in _base_.test_pipeline]
+_views = dict(type='TestTimeAug', transforms=[_plain, _flips[:1], *_rest])
+tta_pipeline = [_load, _views]
+"""
+MEAN = 'dict(mean=[127.0, 127.0, 127.0], std=[128.0, 128.0, 128.0])'
+# What a child may change that its base has given a name.
+CHANGES = {
+    'normalisation': f'model = dict(data_preprocessor={MEAN})',
+    'name-of-another-normalisation': f'data_preprocessor = {MEAN}',
+    'norm': """
+norm_cfg = dict(type='GN', num_groups=2)
+model = dict(
+    decode_head=dict(norm_cfg=norm_cfg), auxiliary_head=dict(norm_cfg=norm_cfg)
+)
+""",
+    'crop': """
+crop_size = (64, 64)
+model = dict(test_cfg=dict(mode='slide', crop_size=crop_size, stride=(32, 32)))
+""",
+}
+
 each_config = pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 
 
@@ -141,10 +168,19 @@ def assert_equal(found: list[np.ndarray], wanted: list[np.ndarray]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def child_of(path: Path, folder: Path, change: str = '') -> Path:
+    child = folder / f'{path.stem}.py'
+    child.write_text(ONE_VIEW.format(base=str(ROOT / path), change=change))
+    return child
+
+
 @cache
 def compare(path: Path, folder: Path, root: Path) -> None:
     way = Way(ROOT / path, folder, root)
-    assert_equal(way.by_command(), way.by_mmseg())
+    plain = way.by_command()
+    assert_equal(plain, way.by_mmseg())
+    child = child_of(path, folder)
+    assert_equal(way.by_command('--tta', config=child), plain)
 
 
 def test_configs__are_found() -> None:
@@ -178,8 +214,25 @@ def test_config__names_nothing_twice(path: Path) -> None:
 
 
 @each_config
-def test_config__mmseg_and_our_command_predict_the_same(
+def test_config__mmseg_our_command_and_one_view_predict_the_same(
     path: Path, data_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     same = first_of_each()[what_predicts(read(path))]
     compare(same, tmp_path_factory.getbasetemp(), data_root)
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_child__one_view_predicts_as_without_augmentation(
+    change: str, data_root: Path, tmp_path: Path
+) -> None:
+    path = next(p for p in CONFIGS if p.match('small/*convnext*'))
+    child = child_of(path, tmp_path, CHANGES[change])
+    way = Way(child, tmp_path, data_root)
+    plain = way.by_command()
+    assert_equal(way.by_command('--tta'), plain)
+    assert_equal(way.by_mmseg(), plain)
+
+
+def test_configs__give_their_preprocessor_no_second_name() -> None:
+    # MMEngine would put it around a model that has its own.
+    assert [path for path in CONFIGS if 'data_preprocessor' in read(path)] == []

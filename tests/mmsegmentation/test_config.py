@@ -12,6 +12,7 @@ from mmsegmentation.config import (
     RUNNER_KEYS,
     check_top_level_keys,
     schedule_notes,
+    view_notes,
 )
 
 FOLDER = Path(mmseg.__file__).parent / '.mim/configs'
@@ -73,3 +74,26 @@ def test_schedule__that_does_not_end_with_the_run_is_said(loop, scheduler, said)
     notes = schedule_notes(Config({'train_cfg': loop, 'param_scheduler': parts}))
     assert len(notes) == bool(said)
     assert all(said in note and '(PolyLR)' in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ('resize', 'noted'),
+    [
+        ([{'scale': (64, 64)}], True),
+        ([{'scale': (64, 64)}, {'scale': (32, 32)}], False),
+        ([{'scale_factor': 0.5}, {'scale_factor': 1.0}], False),
+    ],
+    ids=['another', 'both', 'factors'],
+)
+def test_views__without_the_size_of_the_test_are_noted(resize, noted):
+    cfg = Config(
+        {
+            'test_dataloader': {'dataset': {'pipeline': [{'scale': (32, 32)}]}},
+            'tta_pipeline': [{'type': 'TestTimeAug', 'transforms': [resize, [{}]]}],
+        }
+    )
+    note = (
+        'tta_pipeline resizes to (64, 64), test_dataloader to (32, 32); if that is not '
+        'meant, set tta_pipeline too'
+    )
+    assert view_notes(cfg) == [note] * noted

@@ -69,6 +69,19 @@ def test_name__that_a_part_does_not_follow_is_said(check):
     )
 
 
+def test_preprocessor__whose_name_alone_is_set_is_refused(check):
+    name = 'data_preprocessor = dict(size=(64, 64))\n'
+    message = (
+        r'child\.py: sets data_preprocessor, which changes nothing: '
+        r'model\.data_preprocessor keeps that of its base; add '
+        r'model = dict\(data_preprocessor=data_preprocessor\)'
+    )
+    with pytest.raises(InputError, match=message):
+        check(name)
+    check(name + 'model = dict(data_preprocessor=data_preprocessor)')
+    check('model = dict(data_preprocessor=dict(size=(64, 64)))')
+
+
 def test_type__replaced_without_delete_says_what_it_keeps(check):
     adam = "optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-4{}))"
     (line,) = check(adam.format(''))

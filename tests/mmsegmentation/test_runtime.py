@@ -68,6 +68,25 @@ def test_read_config__option_that_would_change_nothing_is_refused(
         read_config(write_config('resume = False\n'), [f'{key}=1'])
 
 
+def test_read_config__preprocessor_is_the_models_own_or_else_the_named_one(
+    write_config,
+):
+    named = "data_preprocessor = dict(type='Named')\n"
+    own = read_config(write_config(f'{named}model = dict(data_preprocessor=dict(a=1))'))
+    assert own.model.data_preprocessor == {'a': 1}
+    assert 'data_preprocessor' not in own
+    bare = read_config(write_config(f'{named}model = dict(b=2)'))
+    assert bare.model == {'b': 2, 'data_preprocessor': {'type': 'Named'}}
+
+
+def test_read_config__preprocessor_is_set_by_the_models_name(write_config):
+    path = write_config('model = dict(data_preprocessor=dict(std=[1]))')
+    assert read_config(path, ['model.data_preprocessor.std=2']).model.data_preprocessor
+    message = r'data_preprocessor\.std: .*; set model\.data_preprocessor\.std'
+    with pytest.raises(InputError, match=message):
+        read_config(path, ['data_preprocessor.std=2'])
+
+
 def test_read_config__data_root_is_put_where_configs_find_it(write_config, monkeypatch):
     monkeypatch.setenv('RECYCLE_DATA', 'elsewhere')
     path = write_config("data_root = '{{$RECYCLE_DATA:input/data}}'\n")
