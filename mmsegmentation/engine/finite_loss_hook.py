@@ -17,12 +17,15 @@ from mmseg.registry import HOOKS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmsegmentation.checkpoints import first_not_finite
 from mmsegmentation.command import InputError
 from mmsegmentation.engine.unwrap import unwrapped
 from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
 from mmsegmentation.files import write_json
 
 RECORD = 'not_finite.json'
+# What FSDP puts before the names of what it divides.
+DIVIDED = '_fsdp_wrapped_module.'
 SHOWN = 4
 
 
@@ -114,11 +117,9 @@ class FiniteLossHook(Hook):
         Raises:
             InputError: They are, by gradients whose loss was finite.
         """
-        weights = checkpoint['state_dict']
-        names = [name for name, _ in unwrapped(runner.model).named_parameters()]
-        for name in names:
-            if name in weights and not math.isfinite(float(weights[name].sum())):
-                raise self._spoilt_weights(name)
+        name = first_not_finite(checkpoint['state_dict'])
+        if name:
+            raise self._spoilt_weights(name)
 
     def _note_losses(self, model: nn.Module, inputs: tuple, output: Any) -> None:
         if not (isinstance(output, dict) and torch.is_grad_enabled()):
@@ -166,9 +167,11 @@ class FiniteLossHook(Hook):
         self._spoilt = True
         if self._live:
             torch._foreach_copy_(self._live, self._kept)
-        for name, parameter in unwrapped(runner.model).named_parameters():
-            if not math.isfinite(float(parameter.detach().sum())):
-                raise self._spoilt_weights(name)
+        # Under FSDP each process has a part of them.
+        own = first_not_finite(dict(unwrapped(runner.model).named_parameters()))
+        spoilt = next(filter(None, all_gather_object(own)), None)
+        if spoilt:
+            raise self._spoilt_weights(spoilt.replace(DIVIDED, ''))
         losses = {key: float(value.sum()) for key, value in self._losses.items()}
         images = [name for one in all_gather_object(self._images()) for name in one]
         record = dict(

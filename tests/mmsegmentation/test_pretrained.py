@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
+from datetime import timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,6 +18,7 @@ from mmengine.config import Config
 from mmengine.fileio import PetrelBackend
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
+from torch import distributed
 
 from mmsegmentation.command import InputError
 from mmsegmentation.pretrained import (
@@ -24,6 +27,7 @@ from mmsegmentation.pretrained import (
     start_from_scratch,
 )
 from mmsegmentation.runtime import read_config
+from tests.forked import run_two
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +78,27 @@ def test_find_pretrained__fetches_whole_files_to_its_folder(tmp_path):
     assert cfg.load_from == 'pretrained/w.pth'
     folder = tmp_path / 'pretrained'
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {'w.pth': b'weights'}
+
+
+def test_find_pretrained__others_wait_for_a_download_as_long_as_it_takes(
+    tmp_path, monkeypatch
+):
+    """Longer than a collective operation may: here, one second."""
+    cfg = Config({'model': {'pretrained': 'https://127.0.0.1:9/w.pth'}})
+
+    def fetch(address, target):
+        assert distributed.get_rank() == 0
+        time.sleep(3)
+        Path(target).write_text('weights')
+
+    def act(rank):
+        distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=1))
+        os.environ['LOCAL_RANK'] = str(rank)
+        return find_pretrained(cfg), find_pretrained(cfg)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    found = (['pretrained/w.pth'], ['pretrained/w.pth'])
+    assert run_two(tmp_path, act) == [found, found]
 
 
 def test_find_pretrained__missing_path_is_named():

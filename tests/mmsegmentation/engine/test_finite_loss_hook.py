@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.command import InputError
 from mmsegmentation.engine import FiniteLossHook, QuietRunner
 from mmsegmentation.files import read_json
+from tests.forked import run_two
 
 NAN, INF = math.nan, math.inf
 
@@ -143,3 +145,41 @@ def test_count__goes_on_after_a_resume():
 def test_argument__negative_is_refused():
     with pytest.raises(ValueError, match=r'max_skips must be >= 0, got -1'):
         FiniteLossHook(max_skips=-1)
+
+
+def divided(weight):
+    """Return a model under the names that FSDP gives its parameters."""
+    head = nn.Linear(1, 1, bias=False)
+    head.weight.data.fill_(weight)
+    return nn.ModuleDict({'_fsdp_wrapped_module': nn.ModuleDict({'head': head})})
+
+
+def runner_of(model):
+    hub = SimpleNamespace(get_info=lambda *_: '')
+    return SimpleNamespace(model=model, iter=3, message_hub=hub)
+
+
+def test_save__of_a_model_that_fsdp_divides_is_checked_too():
+    hook = FiniteLossHook()
+    hook._runner = runner = runner_of(divided(NAN))
+    whole = {'state_dict': {'head.weight': torch.tensor([[NAN]])}}
+    message = r'step 4: the weights are no longer finite \(head\.weight first\)'
+    with pytest.raises(InputError, match=message):
+        hook.before_save_checkpoint(runner, whole)
+    hook.before_save_checkpoint(runner, {'state_dict': {}})  # of other processes
+
+
+def test_spoilt_weights__of_one_process_stop_them_all(tmp_path):
+    """Under FSDP each has a part of the weights."""
+
+    def act(rank):
+        hook = FiniteLossHook()
+        hook._live, hook._runner = [], runner_of(divided(NAN if rank else 1.0))
+        try:
+            hook._refuse()
+        except InputError as error:
+            return str(error)
+
+    texts = run_two(tmp_path, act)
+    assert texts[0] == texts[1]
+    assert 'step 4: the weights are no longer finite (head.weight first)' in texts[0]
