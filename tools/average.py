@@ -20,6 +20,8 @@ from mmsegmentation.fold_origin import check_predicting, trained_on
 from mmsegmentation.pseudo_config import noted_pseudo
 from mmsegmentation.runtime import read_config, silence
 from mmsegmentation.sealed import seal
+from mmsegmentation.trained_steps import KEY as STEPS
+from mmsegmentation.trained_steps import noted_steps
 from tools.test import build_tester, choose_images, choose_part
 
 if TYPE_CHECKING:
@@ -209,7 +211,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return what the file says of itself: what the best member says, and who is in it.
 
-    Pseudo labels that any of them was trained on are noted.
+    Pseudo labels that any of them was trained on are noted, and the most steps.
     """
     taken = [args.checkpoints.index(path) for path in soup.taken]
     best = max(taken, key=lambda i: scores[i])
@@ -225,9 +227,13 @@ def describe(
         }
         for i in taken
     ]
+    steps = [noted_steps({'meta': metas[i]}) for i in taken]
+    known = [number for number in steps if number is not None]
+    most = {STEPS: max(known)} if len(known) == len(steps) else {}
     average = {'method': args.method, 'mIoU': soup.score, 'members': members}
     return {
-        **metas[best],
+        **{key: value for key, value in metas[best].items() if key != STEPS},
+        **most,
         **({'pseudo': pseudo} if pseudo else {}),
         'average': average,
     }

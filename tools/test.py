@@ -21,6 +21,7 @@ from mmsegmentation.processes import processes
 from mmsegmentation.pseudo_config import noted_pseudo
 from mmsegmentation.runtime import build_runner, read_config, silence, tell
 from mmsegmentation.scores import score_table
+from mmsegmentation.trained_steps import noted_steps
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -243,6 +244,7 @@ def _origin(
         'split': args.split,
         'fold': fold.record if fold else None,
         'pseudo': noted_pseudo(content),
+        'steps': noted_steps(content),
         'tta': args.tta,
         'probs': args.probs,
         'versions': {name: version(name) for name in packages},

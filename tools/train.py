@@ -33,6 +33,7 @@ from mmsegmentation.runtime import (
     tell,
 )
 from mmsegmentation.sealed import remove_leftovers
+from mmsegmentation.trained_steps import steps_before
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -116,11 +117,14 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     content = _choose_start(cfg, args, earlier, fold)
     if args.resume:
         _pass_over(cfg, work_dir)
-    pseudo = join_records(content, pseudo, str(cfg.load_from), bool(args.resume))
+    resumed = bool(args.resume)
+    pseudo = join_records(content, pseudo, str(cfg.load_from), resumed)
+    steps = steps_before(content, resumed)
     final = trains_on_validation(cfg, content, fold)
     runner = build_runner(cfg, args.cfg_options)
     runner.register_hook(DataOnlyHook())
-    runner.register_hook(OriginHook(fold.record if fold else None, pseudo, final))
+    record = fold.record if fold else None
+    runner.register_hook(OriginHook(record, pseudo, final, steps))
     replace = ReplaceHook(earlier)
     runner.register_hook(replace)
     stop = StopHook()

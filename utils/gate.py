@@ -6,6 +6,10 @@ Both are predictions of the same labelled images, which neither model was traine
 out of fold (utils/join.py), or of the validation part. The gain in mIoU over all pixels
 is paired by image, and its interval speaks of all images of this kind.
 
+WITHOUT should be trained for as many steps on real labels alone (tools/train.py
+--without-pseudo): a gain over a shorter training may be that of its length, and a
+warning says so.
+
 better   the 95 % interval of the gain lies above 0: passed, exit code 0
 unclear  the interval holds 0: not passed, exit code 1
 worse    the interval lies below 0: not passed, exit code 1
@@ -26,7 +30,7 @@ from mmsegmentation.files import (
 from mmsegmentation.parts import find_masks, named_parts
 from mmsegmentation.predictions import MARKER, Predictions, open_predictions
 from utils.class_table import check_classes
-from utils.lineage import check_family_unseen, checkpoints_of, earlier_rounds
+from utils.lineage import check_family_unseen, checkpoints_of, earlier_rounds, steps_of
 from utils.parallel import ALONE, Workers, add_worker_options
 
 if TYPE_CHECKING:
@@ -63,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     masks = find_masks(args.data_root, two.image_ids, parts)
     record = judge(one, two, masks, Workers.of(args, threads=True))
     print(verdict_table(record))
+    if note := length_note(one, two):
+        print(note)
     if args.out:
         write_json(args.out, record)
         print(f'verdict written to {args.out}')
@@ -200,6 +206,7 @@ def _describe(predictions: Predictions) -> dict[str, Any]:
         'folder': str(predictions.folder),
         'predictions_sha256': sha256_of(predictions.folder / MARKER),
         'checkpoints_sha256': checkpoints_of(predictions.origin),
+        'steps': steps_of(predictions.origin),
         'pseudo': earlier_rounds(predictions.origin),
     }
 
@@ -218,6 +225,24 @@ def verdict_table(record: Mapping[str, Any]) -> str:
     passed = 'passed' if record['passed'] else 'not passed'
     lines.append(f'{record["verdict"]}: {passed}')
     return '\n'.join(lines)
+
+
+def length_note(one: Predictions, two: Predictions) -> str:
+    """Return a line where two models are not known to be trained for as many steps."""
+    for predictions in (one, two):
+        if steps_of(predictions.origin) is None:
+            return (
+                f'note: {predictions.folder} does not say how many steps its model was '
+                'trained for; the gain may be that of a longer training'
+            )
+    steps = [steps_of(predictions.origin) for predictions in (one, two)]
+    if steps[0] == steps[1]:
+        return ''
+    return (
+        f'warning: {one.folder} was trained for {steps[0]} steps, {two.folder} for '
+        f'{steps[1]}: the gain may be that of the length; compare with as many steps '
+        'on real labels alone (tools/train.py --without-pseudo)'
+    )
 
 
 if __name__ == '__main__':

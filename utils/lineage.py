@@ -57,6 +57,22 @@ def checkpoints_of(origin: Origin) -> list[str]:
     return sorted({sha256 for sha256 in found if isinstance(sha256, str)})
 
 
+def steps_of(origin: Origin) -> int | None:
+    """Return the most steps that a model which had a part in it was trained for.
+
+    Returns:
+        None where one of them does not say.
+
+    >>> one, two = ({'checkpoint_sha256': 'a', 'steps': n} for n in (600, 1000))
+    >>> steps_of({'members': [one, two]})
+    1000
+    """
+    models = [o for o in family_of(origin) if o.get('checkpoint_sha256')]
+    steps = [model.get('steps') for model in models]
+    known = [number for number in steps if isinstance(number, int)]
+    return max(known) if steps and len(known) == len(steps) else None
+
+
 def earlier_rounds(origin: Origin) -> list[dict[str, Any]]:
     """Return the pseudo labels that its models were trained on, each once.
 

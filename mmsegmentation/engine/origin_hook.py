@@ -4,6 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmsegmentation.trained_steps import KEY as STEPS
+
 
 @HOOKS.register_module()
 class OriginHook(Hook):
@@ -13,11 +15,14 @@ class OriginHook(Hook):
     predicts no image that the model was trained on. ``pseudo`` lists the pseudo labels:
     ``utils/pseudo_label.py`` finds the earlier rounds by it. ``knows_validation`` says
     that the validation part was trained on: no command takes it for a judge then.
+    ``steps`` counts the steps of training, those of the weights that the run began with
+    included: ``utils/gate.py`` warns where two models differ in it.
 
     Args:
         fold: What :meth:`mmsegmentation.folds.Fold.record` says; None without folds.
         pseudo: What :func:`mmsegmentation.pseudo_config.join_records` returns.
         knows_validation: Whether the validation part is among them.
+        steps_before: What :func:`mmsegmentation.trained_steps.steps_before` returns.
     """
 
     def __init__(
@@ -25,10 +30,12 @@ class OriginHook(Hook):
         fold: dict[str, Any] | None,
         pseudo: list[dict[str, Any]],
         knows_validation: bool = False,
+        steps_before: int | None = None,
     ) -> None:
         self.fold = fold
         self.pseudo = pseudo
         self.knows_validation = knows_validation
+        self.steps_before = steps_before
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the notes."""
@@ -38,3 +45,6 @@ class OriginHook(Hook):
             checkpoint['meta']['pseudo'] = [dict(record) for record in self.pseudo]
         if self.knows_validation:
             checkpoint['meta']['knows_validation'] = True
+        if self.steps_before is not None:
+            own = checkpoint['meta']['iter']
+            checkpoint['meta'][STEPS] = self.steps_before + own

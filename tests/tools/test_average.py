@@ -113,6 +113,7 @@ def test_average__weights_and_statistics_by_hand(
     assert [m['checkpoint'] for m in content['meta']['average']['members']] == [
         str(path) for path in members
     ]
+    assert content['meta']['steps'] == 4  # the most, of 2 and 4
 
 
 def test_average__is_worth_what_it_says_to_the_tester(

@@ -81,11 +81,14 @@ def test_train__on_all_that_there_is(
     start = f'load_from={work_dir / "iter_4.pth"}'
     assert run(train.main, write_config(), *last, start)[0] == 0
     assert records_of(tmp_path / 'last/iter_2.pth') == [record]
+    meta = check_checkpoint(str(tmp_path / 'last/iter_2.pth'))['meta']
+    assert (meta['iter'], meta['steps']) == (2, 4 + 2)
     # What the model predicts knows it too, and so does the next round.
     pred = tmp_path / 'second'
     argv = (config, work_dir / 'iter_4.pth', '--split', 'test', '--out', pred)
     assert run(test.main, *argv)[0] == 0
     assert open_predictions(pred).origin['pseudo'] == [record]
+    assert open_predictions(pred).origin['steps'] == 4
     argv = (pred, '--data-root', data_root, '--threshold', 0, '--part', 'pseudo_2')
     assert run(pseudo_label, *argv)[0] == 0
     summary = read_json(data_root / 'pseudo_2/pseudo.json')
@@ -111,6 +114,7 @@ def test_resume__needs_the_same_labels(label, config, run, misuse, tmp_path):
     label('--soft')
     assert run(train.main, *again)[0] == 0
     assert len(records_of(work_dir / 'iter_6.pth')) == 1
+    assert check_checkpoint(str(work_dir / 'iter_6.pth'))['meta']['steps'] == 6
 
 
 def test_resume__of_a_finished_run_changes_nothing(trained, shared_data, run, tmp_path):

@@ -122,6 +122,47 @@ def test_record__says_what_was_compared(gate, root):
     assert record['images'] == 12
 
 
+def test_steps__of_both_models_are_recorded_and_a_difference_is_a_warning(
+    run, root, make_predictions
+):
+    """Of folds that were joined, the most counts."""
+
+    def say(with_, without):
+        one = make_predictions('with', TRUTH, None, CLASSES, split='valid', **with_)
+        two = make_predictions(
+            'w', spoilt(0.2), None, CLASSES, split='valid', **without
+        )
+        out = root.parent / 'gate.json'
+        argv = (one, two, '--data-root', root, '--out', out, '--overwrite')
+        code, printed, err = run(main, *argv)
+        assert (code, err) == (0, '')
+        lines = [x for x in printed.splitlines() if x.startswith(('warning', 'note'))]
+        record = read_json(out)
+        return lines, [record[name]['steps'] for name in ('with', 'without')]
+
+    def trained(*steps):
+        return [{'checkpoint_sha256': 'a', 'steps': number} for number in steps]
+
+    one, two = trained(1300, 1000)
+    assert say(one, one) == ([], [1300, 1300])
+    (line,), steps = say(one, two)
+    assert steps == [1300, 1000]
+    assert (
+        f'{root.parent}/with was trained for 1300 steps, {root.parent}/w for 1000:'
+        in line
+    )
+    folds = {'method': 'out of fold', 'members': trained(1298, 1300)}
+    assert say(folds, one) == ([], [1300, 1300])
+    # Predictions of before there was such a record.
+    (line,), steps = say(one, {'checkpoint_sha256': 'a'})
+    assert steps == [1300, None]
+    assert line.startswith(
+        f'note: {root.parent}/w does not say how many steps its model'
+    )
+    members = {'members': [*trained(1300), {'checkpoint_sha256': 'b'}]}
+    assert say(members, one)[1] == [None, 1300]
+
+
 def test_images__are_paired_by_name(gate):
     turned = dict(reversed(spoilt(0.1).items()))
     assert gate(turned, spoilt(0.1))[2]['gain'] == 0
