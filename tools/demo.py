@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,8 @@ class Demo:
                 kept = self.predictions(stage, model, 'valid') / 'metrics.json'
             row: dict[str, Any] = {'name': title}
             if model == 'fitted':
-                row['valid'] = honest_score(read_json(self.rule)['scores'])
+                vote = read_json(self.rule)['scores']['vote']
+                row['valid'] = [vote['mIoU'], *vote['interval']]
             elif kept.is_file():
                 row['valid'] = _score(read_json(kept))
             folder = self.predictions(stage, model, 'test')
@@ -193,19 +194,6 @@ def _config(model: str, stage: str) -> Path:
 
 def _score(metrics: dict[str, Any]) -> list[float]:
     return [metrics['mIoU'], *metrics['mIoU_interval']]
-
-
-def honest_score(scores: Mapping[str, Any]) -> list[float]:
-    """Return mIoU and interval of what a fitted vote proposes.
-
-    Of a vote, on images that it was not fitted on.
-
-    Args:
-        scores: Those of the file.
-    """
-    best = max(scores['members'].values(), key=lambda row: row['mIoU'])
-    found = best if scores['proposed'] == 'single' else scores['vote']
-    return [found['mIoU'], *found['interval']]
 
 
 def write_truth(path: Path, masks: Path) -> None:

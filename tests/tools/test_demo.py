@@ -51,16 +51,6 @@ def test_demo__submits_the_vote_that_was_fitted_on_the_validation_part(calls):
     assert [call.endswith('--probs') for call in predicted] == 2 * [False] + 4 * [True]
 
 
-def test_honest_score__is_of_images_that_the_vote_was_not_fitted_on():
-    def row(score):
-        return {'mIoU': score, 'interval': [score - 0.1, score + 0.1]}
-
-    members = {'one': row(0.5), 'two': row(0.6)}
-    scores = {'members': members, 'vote': row(0.7), 'proposed': 'soft'}
-    assert demo.honest_score(scores)[0] == 0.7
-    assert demo.honest_score({**scores, 'proposed': 'single'})[0] == 0.6
-
-
 def test_work_dir__only_an_earlier_demonstration_is_replaced(misuse, tmp_path):
     (tmp_path / 'mine.txt').write_text('mine')
     misuse(demo.main, 'pass --overwrite', '--work-dir', tmp_path)

@@ -22,11 +22,20 @@ class Judged:
     Attributes:
         fit: The vote that is proposed; the best member alone if it is not better.
         best: The best member, by its place among all.
-        scores: For the file: mIoU in [0, 1] with 95 % intervals.
+        tried: mIoU with its interval of the votes that were fitted within the folds, on
+            images they were not fitted on, in [0, 1].
+        gain: Their ``difference`` to the best member, with its ``interval``.
+        own_gain: The same difference of the vote that was fitted on all images, on
+            these images.
+        scores: For the file: mIoU in [0, 1] with 95 % intervals of each member and of
+            what is proposed.
     """
 
     fit: Fit
     best: int
+    tried: Mapping[str, Any]
+    gain: Mapping[str, Any]
+    own_gain: float
     scores: Mapping[str, Any]
 
 
@@ -35,32 +44,47 @@ def judge(
 ) -> Judged:
     """Compare a fitted vote, on images it was not fitted on, with its best member.
 
+    The vote of all images is proposed if the votes of the folds are better than the
+    best member, and it is no worse than these. It was fitted on the images, so a
+    smaller gain there shows that the folds were scored by other votes; a vote that
+    changes no pixel has none.
+
     Args:
         names: Of the members.
     """
-    ones = np.ones((1, table.num_classes))
     folds = range(len(table.folds))
-    members = [
-        table.confusions_of(folds, [i], Choice('hard', ones))
-        for i in range(table.members)
-    ]
+    alone = [_member(table, i) for i in range(table.members)]
+    members = [fit.confusions(table, folds) for fit in alone]
+    best = int(np.argmax([_miou(counts) for counts in members]))
     vote = nested.confusions
-    best = int(np.argmax([mean_iou(counts.sum(0)) for counts in members]))
     gain = compare(areas_of(members[best]), areas_of(vote), classes)['mIoU']
-    better = gain['difference'] > 0 and nested.fit.kind != 'single'
-    alone = Fit('single', (best,), Choice('hard', ones))
+    own_gain = _miou(nested.fit.confusions(table, folds)) - _miou(members[best])
+    better = 0 < gain['difference'] <= own_gain
+    tried = _score(vote)
     scores = {
         'images': len(vote),
         'members': {
             name: _score(counts) for name, counts in zip(names, members, strict=True)
         },
-        'vote': _score(vote),
-        'vote_minus_best': {key: gain[key] for key in ('difference', 'interval')},
+        'vote': tried if better else _score(members[best]),
+        'vote_minus_best': {
+            'difference': gain['difference'] if better else 0.0,
+            'interval': gain['interval'] if better else [0.0, 0.0],
+        },
         'kinds_in_folds': nested.kinds,
         'kinds': dict(nested.scores),
         'proposed': nested.fit.kind if better else 'single',
     }
-    return Judged(nested.fit if better else alone, best, scores)
+    fit = nested.fit if better else alone[best]
+    return Judged(fit, best, tried, gain, own_gain, scores)
+
+
+def _member(table: Table, place: int) -> Fit:
+    return Fit('single', (place,), Choice('hard', np.ones((1, table.num_classes))))
+
+
+def _miou(confusions: np.ndarray) -> float:
+    return float(mean_iou(confusions.sum(axis=0)))
 
 
 def _score(confusions: np.ndarray) -> dict[str, Any]:
@@ -70,18 +94,17 @@ def _score(confusions: np.ndarray) -> dict[str, Any]:
 
 def judge_table(judged: Judged, nested: Nested, names: Sequence[str]) -> str:
     """Return scores and the proposal as text."""
-    scores, title = judged.scores, 'vote, on images it was not fitted on'
+    scores, title = judged.scores, 'votes of the folds, on images not fitted on'
     width = max(map(len, (*names, title)))
     lines = [f'{"mIoU of":<{width}}{"":>9}  95 % interval']
-    rows = {**scores['members'], title: scores['vote']}
+    rows = {**scores['members'], title: judged.tried}
     for name, row in rows.items():
         low, high = row['interval']
         lines.append(f'{name:<{width}}{row["mIoU"]:>9.4f}  [{low:.4f}, {high:.4f}]')
-    gain = scores['vote_minus_best']
-    low, high = gain['interval']
+    low, high = judged.gain['interval']
     lines.append(
-        f'vote - {names[judged.best]}: {gain["difference"]:+.4f}  95 % '
-        f'[{low:+.4f}, {high:+.4f}], paired over {scores["images"]} images'
+        f'votes of the folds - {names[judged.best]}: {judged.gain["difference"]:+.4f}  '
+        f'95 % [{low:+.4f}, {high:+.4f}], paired over {scores["images"]} images'
     )
     kinds = ', '.join(nested.kinds)
     lines.append(f'the folds were scored by: {kinds}')
@@ -90,11 +113,16 @@ def judge_table(judged: Judged, nested: Nested, names: Sequence[str]) -> str:
 
 
 def _proposal(judged: Judged, names: Sequence[str], sure: bool) -> str:
-    fit = judged.fit
+    fit, best = judged.fit, names[judged.best]
     if fit.kind == 'single':
+        if judged.gain['difference'] > 0:
+            return (
+                f'the vote of all images gains {judged.own_gain:+.4f} on these, less '
+                f'than the votes of the folds: {best} is proposed alone, with no gain'
+            )
         return (
-            f'no vote is better than {names[judged.best]} on images it was not fitted '
-            'on: that member is proposed alone'
+            f'no vote is better than {best} on images it was not fitted on: that '
+            'member is proposed alone'
         )
     members = ', '.join(names[i] for i in fit.chosen)
     choice = fit.choice

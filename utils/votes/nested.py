@@ -3,9 +3,12 @@
 Each fold of images is scored by a vote that was chosen on the others: the kind of vote
 by the folds among these that it was not fitted on, and then its weights by all of
 these. So nothing of a fold has a part in the vote that it is scored by.
+
+A search on more images may stop at a worse vote than a search on fewer. So the votes
+that were found on all but one of some folds are tried on all of these, too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,9 +42,13 @@ def fit_nested(table: Table) -> Nested:
     """Choose a vote on 3 folds or more, and score the way in which it was chosen."""
     everything = frozenset(range(len(table.folds)))
     pairs = [everything - {f, g} for f in everything for g in everything if g >= f]
-    fits = {}
-    for folds in progress(sorted({*pairs, everything}, key=sorted), 'fit'):
-        fits[folds] = fit_votes(table, folds)
+    fits: dict[frozenset[int], dict[str, Fit]] = {}
+    order = sorted({*pairs, everything}, key=lambda folds: (len(folds), sorted(folds)))
+    for folds in progress(order, 'fit'):
+        fits[folds] = {
+            kind: _best_of(table, folds, [fit, *_smaller(fits, folds, kind)])
+            for kind, fit in fit_votes(table, folds).items()
+        }
     confusions = np.zeros((len(table.fold_of), *[table.num_classes] * 2), np.int64)
     kinds = []
     for fold in sorted(everything):
@@ -51,6 +58,19 @@ def fit_nested(table: Table) -> Nested:
         kinds.append(kind)
     scores = score_kinds(table, fits, everything)
     return Nested(fits[everything][best_kind(scores)], kinds, confusions, scores)
+
+
+def _smaller(
+    fits: Mapping[frozenset[int], Mapping[str, Fit]], folds: frozenset[int], kind: str
+) -> list[Fit]:
+    """Return the votes of a kind that were found on all but one of some folds."""
+    parts = [fits.get(folds - {fold}, {}) for fold in sorted(folds)]
+    return [part[kind] for part in parts if kind in part]
+
+
+def _best_of(table: Table, folds: Iterable[int], fits: Sequence[Fit]) -> Fit:
+    """Return the vote with the highest mIoU on some folds, the first of equals."""
+    return max(fits, key=lambda fit: mean_iou(fit.confusions(table, folds).sum(axis=0)))
 
 
 def score_kinds(
