@@ -2,6 +2,7 @@
 
 import importlib
 from argparse import Namespace
+from collections import namedtuple
 
 import pytest
 
@@ -9,7 +10,7 @@ from mmsegmentation.command import InputError
 from mmsegmentation.files import read_json
 from tools import benchmark
 from tools.benchmarks import case as case_module
-from tools.benchmarks.case import Case, LeftOut, missing
+from tools.benchmarks.case import Case, LeftOut, Options, missing
 
 ARGS = Namespace(runs=3, quick=True, device='cpu')
 KEYS = {
@@ -119,6 +120,20 @@ def test_command__its_attention_agrees_with_the_peer(tmp_path):
     arguments = ['attention', '--quick', '--runs', '1', '--json', str(path)]
     assert benchmark.main(arguments) == 0
     assert all(record['same'] for record in read_json(path))
+
+
+def test_head__is_measured_at_three_sizes(monkeypatch):
+    module = importlib.import_module('tools.benchmarks.head')
+    head = namedtuple('Head', 'in_channels eval')([1, 1, 1, 1], lambda: head)
+    model = namedtuple('Model', 'decode_head')(head)
+    monkeypatch.setattr(module, 'build_pair', lambda *_: (model, model))
+    found = [case.name for case in module.cases(Options(quick=True, device='cpu'))]
+    assert len(found) == 9
+    assert {name.partition(',')[0] for name in found} == {
+        '128 x 128',
+        '256 x 256',
+        '512 x 512',
+    }
 
 
 def test_command__that_is_interrupted_keeps_what_is_done(monkeypatch, tmp_path):

@@ -13,16 +13,26 @@ from tools.benchmarks.networks import build_pair, gradients_of, largest_differen
 
 PEER = 'MMSegmentation'
 STRIDES = 4, 8, 16, 32
+SIZES = 128, 256, 512
 
 
 def cases(options: Options) -> Iterator[Case | LeftOut]:
-    """Run the head forward, and forward and backward, on one image's features."""
-    size = 128 if options.quick else 512
-    ours, stock = build_pair('convnext', size, options.device)
+    """Run the head forward, and forward and backward, on one image's features.
+
+    At each size: what pays on large maps may cost on small ones.
+    """
+    ours, stock = build_pair('convnext', SIZES[-1], options.device)
     heads = ours.decode_head.eval(), stock.decode_head.eval()
+    for size in SIZES:
+        yield from _cases_of(heads, size, options.device)
+
+
+def _cases_of(
+    heads: tuple[nn.Module, nn.Module], size: int, device: str
+) -> Iterator[Case | LeftOut]:
     torch.manual_seed(0)
     maps = [
-        torch.randn(1, channels, size // stride, size // stride, device=options.device)
+        torch.randn(1, channels, size // stride, size // stride, device=device)
         for channels, stride in zip(heads[0].in_channels, STRIDES, strict=True)
     ]
     name = f'{size} x {size}, fp32, '
@@ -35,7 +45,7 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
     yield Case(name, PEER, steps, _gradient_difference, 0.01, unit)
     bf16 = f'{size} x {size}, bf16 beside fp32, forward'
     if has_bf16():
-        autocast = torch.autocast(options.device, torch.bfloat16)
+        autocast = torch.autocast(device, torch.bfloat16)
         forwards[0] = partial(_forward, heads[0], maps, autocast)
         yield Case(bf16, PEER, forwards, _label_difference, 0.05, 'of the labels')
     else:

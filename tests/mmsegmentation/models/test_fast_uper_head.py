@@ -12,7 +12,13 @@ from mmseg.structures import SegDataSample
 from torch import nn
 from torch.nn.utils import prune
 
-from mmsegmentation.models import FastFCNHead, FastUPerHead, fast_uper_head
+from mmsegmentation.models import (
+    FastFCNHead,
+    FastUPerHead,
+    fast_uper_head,
+    upsampled_conv,
+    winograd,
+)
 from mmsegmentation.models.upsampled_conv import conv3x3_of_upsampled
 
 SIZES = {
@@ -192,7 +198,8 @@ def test_head__calls_hooks():
     assert len(seen) == 1
 
 
-def test_head__at_the_size_of_winograd_equals_stock():
+def test_head__by_winograds_method_equals_stock(monkeypatch):
+    monkeypatch.setattr(winograd, '_pays', lambda x, weight: len(weight) > 5)
     widths = dict(in_channels=[4, 6], channels=64)
     stock, fast = pair(2, **widths)
     found = []
@@ -251,13 +258,28 @@ def test_head__exports_to_the_same(grad):
     torch.testing.assert_close(again(maps), fast(maps), rtol=0, atol=1e-12)
 
 
-def test_conv__takes_larger_maps_too():
-    maps = [torch.randn(1, 2, *size).double() for size in ((4, 5), (7, 3))]
+@pytest.mark.parametrize('least_saved', [-1000, 1000])
+@pytest.mark.parametrize('size', [(2, 3), (7, 3)])
+def test_conv__takes_smaller_and_larger_maps(size, least_saved, monkeypatch):
+    monkeypatch.setattr(upsampled_conv, 'LEAST_SAVED', least_saved)
+    maps = [torch.randn(1, 2, *size).double() for size in ((4, 5), size)]
     weight = torch.randn(3, 4, 3, 3).double()
     resized = nn.functional.interpolate(maps[1], (4, 5), mode='bilinear')
     wanted = nn.functional.conv2d(torch.cat([maps[0], resized], 1), weight, padding=1)
     given = conv3x3_of_upsampled(maps, weight)
     torch.testing.assert_close(given, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('image', [64, 128, 256, 512])
+def test_conv__resizes_first_where_the_first_map_is_small(image):
+    def maps(*sides):
+        return [torch.empty(1, 512, side, side, device='meta') for side in sides]
+
+    pooled = maps(image // 32, 1, 2, 3, 6)
+    assert upsampled_conv._pays(pooled) == (image == 512)
+    levels = maps(*(image // stride for stride in (4, 8, 16, 32)))
+    assert upsampled_conv._pays(levels)
+    assert upsampled_conv._pays(levels[:1])
 
 
 def samples_of(labels):
