@@ -23,7 +23,7 @@ train_pipeline = [
         pad_val=_base_.mean_bgr,
         seg_pad_val=255,
     ),
-    dict(type='FastPackSegInputs'),
+    dict(type='FastPackSegInputs', byte_labels=True),
 ]
 train_dataloader = dict(
     batch_size=8,
@@ -38,7 +38,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(128, 128), keep_ratio=False),
     dict(type='LoadAnnotations'),
-    dict(type='FastPackSegInputs'),
+    dict(type='FastPackSegInputs', byte_labels=True),
 ]
 val_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
@@ -53,7 +53,7 @@ tta_pipeline = [
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations')],
-            [dict(type='FastPackSegInputs')],
+            [dict(type='FastPackSegInputs', byte_labels=True)],
         ],
     ),
 ]

@@ -31,7 +31,7 @@ test_pipeline = [
     dict(type='FastResize', scale=(512, 512), keep_ratio=True),
     # Labels are loaded after the resize: scores are measured at their own size.
     dict(type='LoadAnnotations'),
-    dict(type='FastPackSegInputs'),
+    dict(type='FastPackSegInputs', byte_labels=True),
 ]
 val_dataloader = dict(
     batch_size=1,
@@ -61,7 +61,7 @@ tta_pipeline = [
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations')],
-            [dict(type='FastPackSegInputs')],
+            [dict(type='FastPackSegInputs', byte_labels=True)],
         ],
     ),
 ]

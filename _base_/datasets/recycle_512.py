@@ -15,7 +15,7 @@ train_pipeline = [
         seg_pad_val=255,
         pad_size=(512, 512),
     ),
-    dict(type='FastPackSegInputs'),
+    dict(type='FastPackSegInputs', byte_labels=True),
 ]
 train_dataloader = dict(
     batch_size=4,

@@ -20,7 +20,7 @@ train_pipeline = [
         pad_size=(512, 512),
         scale=(640, 640),
     ),
-    dict(type='FastPackSegInputs'),
+    dict(type='FastPackSegInputs', byte_labels=True),
 ]
 train_dataloader = dict(
     batch_size=4,
@@ -41,7 +41,7 @@ test_pipeline = [
     dict(type='Resize', scale=(640, 640), keep_ratio=False),
     # Labels are loaded after the resize: scores are measured at their own size.
     dict(type='LoadAnnotations'),
-    dict(type='FastPackSegInputs'),
+    dict(type='FastPackSegInputs', byte_labels=True),
 ]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
@@ -56,7 +56,7 @@ tta_pipeline = [
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations')],
-            [dict(type='FastPackSegInputs')],
+            [dict(type='FastPackSegInputs', byte_labels=True)],
         ],
     ),
 ]

@@ -49,7 +49,7 @@ tta_pipeline = [
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations')],
-            [dict(type='FastPackSegInputs')],
+            [dict(type='FastPackSegInputs', byte_labels=True)],
         ],
     ),
 ]

@@ -55,7 +55,7 @@ def ours_steps(scale: tuple[int, int] | None) -> list[dict]:
     return [
         dict(type='FastPhotoMetricDistortion'),
         {**turned, 'scale': scale},
-        dict(type='FastPackSegInputs'),
+        dict(type='FastPackSegInputs', byte_labels=True),
     ]
 
 

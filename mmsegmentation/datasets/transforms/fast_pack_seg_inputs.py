@@ -1,3 +1,5 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -5,21 +7,33 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+# More channels than that are no image to OpenCV (its CV_CN_MAX).
+OPENCV_CHANNELS = 128
+
 
 @TRANSFORMS.register_module()
 class FastPackSegInputs(PackSegInputs):
-    """MMSegmentation's packing with labels of one byte instead of eight.
+    """MMSegmentation's packing, with a faster copy and, on request, labels in bytes.
 
-    ``FastSegDataPreProcessor`` makes them int64, which the losses ask for, on the
-    device. The same tensors otherwise, in memory of their own.
+    The tensors are the same, in memory of their own. ``byte_labels`` saves seven of
+    eight bytes between the workers and the device. It needs
+    ``FastSegDataPreProcessor`` or our heads, which make the labels int64; other heads
+    stop with "expected scalar type Long".
 
-    Reads: ``img`` (H, W, 3) and ``gt_seg_map`` (H, W), both uint8; other kinds are
-    packed as MMSegmentation packs them.
-    Writes: ``inputs`` (3, H, W) and ``data_samples``, whose ``gt_sem_seg`` is
-    (1, H, W), both uint8.
+    Reads: ``img`` (H, W, C) and ``gt_seg_map`` (H, W), both uint8; other kinds are
+    packed by MMSegmentation's own code.
+    Writes: ``inputs`` (C, H, W) uint8 and ``data_samples``, whose ``gt_sem_seg`` is
+    (1, H, W), int64 or uint8.
 
-    Args: as MMSegmentation's ``PackSegInputs``.
+    Args:
+        *args: As MMSegmentation's ``PackSegInputs``.
+        byte_labels: Leave the labels uint8.
+        **kwargs: As MMSegmentation's ``PackSegInputs``.
     """
+
+    def __init__(self, *args: Any, byte_labels: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.byte_labels = byte_labels
 
     def transform(self, results: dict) -> dict:
         results = dict(results)
@@ -32,13 +46,16 @@ class FastPackSegInputs(PackSegInputs):
         if 'img' in own:
             packed = {'inputs': torch.from_numpy(_planes(own['img'])), **packed}
         if 'gt_seg_map' in own:
-            labels = torch.from_numpy(np.array(own['gt_seg_map'])[None])
+            dtype = np.uint8 if self.byte_labels else np.int64
+            labels = torch.from_numpy(np.array(own['gt_seg_map'][None], dtype))
             packed['data_samples'].gt_sem_seg = PixelData(data=labels)
         return packed
 
 
 def _planes(img: np.ndarray) -> np.ndarray:
     """Return (H, W, C) as (C, H, W): OpenCV's split takes a third of NumPy's time."""
+    if img.shape[2] > OPENCV_CHANNELS:
+        return np.array(img.transpose(2, 0, 1), order='C')
     planes = np.empty((img.shape[2], *img.shape[:2]), np.uint8)
     cv2.split(img, list(planes))
     return planes

@@ -22,7 +22,8 @@ class Numbered(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         image = torch.full((6, 8, 3), index, dtype=torch.uint8).numpy()
-        return FastPackSegInputs()({'img': image, 'gt_seg_map': image[..., 0]})
+        pack = FastPackSegInputs(byte_labels=True)
+        return pack({'img': image, 'gt_seg_map': image[..., 0]})
 
 
 def loader(**options) -> DataLoader:

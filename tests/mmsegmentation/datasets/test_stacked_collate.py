@@ -53,7 +53,7 @@ def check_same(ours: dict, theirs: dict) -> None:
 
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('sizes', [1, 2])
-@pytest.mark.parametrize('pack', [FastPackSegInputs(), PackSegInputs()])
+@pytest.mark.parametrize('pack', [FastPackSegInputs(byte_labels=True), PackSegInputs()])
 def test_collate__is_the_stock_batch(pack, sizes, workers):
     context = 'fork' if workers else None
     batches = [
@@ -87,7 +87,7 @@ def test_collate__feeds_both_preprocessors_alike(training):
 
 
 def test_collate__other_fields_travel_too():
-    samples = [Packed(FastPackSegInputs())[i] for i in range(2)]
+    samples = [Packed(FastPackSegInputs(byte_labels=True))[i] for i in range(2)]
     for sample in samples:
         sample['data_samples'].gt_edge_map = sample['data_samples'].gt_sem_seg
     batch = stacked_collate(samples)

@@ -14,6 +14,8 @@ from mmseg.datasets.transforms import (
     RandomRotate,
     Resize,
 )
+from mmseg.models import SegDataPreProcessor
+from mmseg.models.decode_heads import FCNHead
 
 from mmsegmentation.datasets.transforms import (
     FastPackSegInputs,
@@ -21,6 +23,7 @@ from mmsegmentation.datasets.transforms import (
     FastResize,
     FlipRotateResize,
 )
+from mmsegmentation.models import FastSegDataPreProcessor
 
 MEAN = (103.53, 116.28, 123.675)
 SHAPES = [(64, 64), (48, 80), (1, 37), (37, 1), (1, 1), (4, 1)]
@@ -172,18 +175,42 @@ def test_resize__is_bit_exact_and_copies_only_what_changes(shape, keep_ratio):
     assert (result['img'] is given['img']) == same_size
 
 
+@pytest.mark.parametrize('byte_labels', [False, True])
 @pytest.mark.parametrize('shape', SHAPES)
-def test_pack__same_tensors_with_labels_of_one_byte(shape):
+def test_pack__same_tensors_with_labels_of_one_byte_on_request(shape, byte_labels):
     given = sample(shape)
-    ours, theirs = FastPackSegInputs()(given), PackSegInputs()(given)
+    ours = FastPackSegInputs(byte_labels=byte_labels)(given)
+    theirs = PackSegInputs()(given)
     assert list(ours) == list(theirs)
     assert torch.equal(ours['inputs'], theirs['inputs'])
     assert ours['inputs'].is_contiguous()
     our_sample, their_sample = ours['data_samples'], theirs['data_samples']
     assert our_sample.metainfo == their_sample.metainfo
     labels = our_sample.gt_sem_seg.data
-    assert labels.dtype == torch.uint8
+    assert labels.dtype == (torch.uint8 if byte_labels else torch.int64)
     assert torch.equal(labels.long(), their_sample.gt_sem_seg.data)
+
+
+@pytest.mark.parametrize('channels', [1, 4, 5, 128, 129, 600])
+def test_pack__of_any_number_of_channels_equals_stock(channels):
+    given = sample((4, 6))
+    rng = np.random.default_rng(0)
+    given['img'] = rng.integers(0, 256, (4, 6, channels), np.uint8)
+    ours, theirs = FastPackSegInputs()(given), PackSegInputs()(given)
+    assert torch.equal(ours['inputs'], theirs['inputs'])
+    ours['inputs'].zero_()
+    assert given['img'].any()
+
+
+@pytest.mark.parametrize('preprocessor', [SegDataPreProcessor, FastSegDataPreProcessor])
+@pytest.mark.parametrize('pack', [PackSegInputs, FastPackSegInputs])
+def test_pack__each_half_of_the_pair_works_with_a_stock_head(pack, preprocessor):
+    packed = pack()(sample((8, 8)))
+    batch = {key: [value] for key, value in packed.items()}
+    data = preprocessor(mean=MEAN, std=(1, 1, 1), size=(8, 8))(batch, training=True)
+    head = FCNHead(in_channels=3, channels=4, num_classes=11, norm_cfg=dict(type='BN'))
+    losses = head.loss([data['inputs']], data['data_samples'], train_cfg={})
+    assert losses['loss_ce'] > 0
 
 
 def test_pack__owns_its_memory_and_takes_read_only_arrays():
