@@ -30,6 +30,25 @@ class BiasedAttention(BEiTAttention):
         # The table that the bias was built from, and the bias.
         self._kept: tuple[Tensor, Tensor] | None = None
 
+    @classmethod
+    def in_place_of(cls, stock: BEiTAttention) -> 'BiasedAttention':
+        """Return one with the weights of MMSegmentation's, without random numbers.
+
+        So what is drawn after it is the same as in MMSegmentation's model.
+        """
+        with torch.device('meta'):
+            attention = cls(
+                embed_dims=stock.embed_dims,
+                num_heads=stock.num_heads,
+                window_size=stock.window_size,
+                bias=stock.bias,
+                qk_scale=stock.scale,
+                attn_drop_rate=stock.attn_drop.p,
+                proj_drop_rate=stock.proj_drop.p,
+            )
+        attention.load_state_dict(stock.state_dict(keep_vars=True), assign=True)
+        return attention
+
     def forward(self, x: Tensor) -> Tensor:
         """Attend.
 

@@ -4,7 +4,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.models.backbones import BEiT
 from mmseg.registry import MODELS
 from scipy.interpolate import RectBivariateSpline
@@ -60,29 +59,17 @@ class FastBEiT(BEiT):
     def _build_layers(self) -> None:
         super()._build_layers()
         for layer in self.layers:
-            stock = layer.attn
-            layer.attn = BiasedAttention(
-                embed_dims=stock.embed_dims,
-                num_heads=stock.num_heads,
-                window_size=stock.window_size,
-                bias=stock.bias,
-                qk_scale=stock.scale,
-                attn_drop_rate=stock.attn_drop.p,
-                proj_drop_rate=stock.proj_drop.p,
-            )
+            layer.attn = BiasedAttention.in_place_of(layer.attn)
             use_fast_linear(layer.ffn)
 
-    def init_weights(self) -> None:
-        """Initialise, and load the pretrained weights if there are any."""
-        init_cfg = self.init_cfg
-        if not (isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'):
-            super().init_weights()
-            return
-        self.init_cfg = None  # what follows would load the file by its own names
-        super().init_weights()
-        self.init_cfg = init_cfg
-        path = init_cfg['checkpoint']
-        weights = self.translate(_load_checkpoint(path, map_location='cpu'))
+    def resize_rel_pos_embed(self, checkpoint: dict) -> dict[str, torch.Tensor]:
+        """Return the weights of a checkpoint, which ``init_weights`` loads.
+
+        MMSegmentation's own ``init_weights`` calls it, so that both draw the same
+        random numbers before.
+        """
+        path = (self.init_cfg or {}).get('checkpoint')
+        weights = self.translate(checkpoint)
         own = self.state_dict()
         wrong = [
             name
@@ -95,8 +82,8 @@ class FastBEiT(BEiT):
                 f'{path} does not fit this BEiT: {len(wrong)} of {len(own)} parameters '
                 f'are missing or of another shape, {wrong[0]} first'
             )
-        self.load_state_dict(weights, strict=False)
         print_log(f'BEiT starts from {path}', 'current', logging.INFO)
+        return weights
 
     def translate(self, checkpoint: dict) -> dict[str, torch.Tensor]:
         """Return a checkpoint's weights under our names and at our window size."""

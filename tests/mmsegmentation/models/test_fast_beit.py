@@ -3,7 +3,10 @@ import re
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from mmseg.models.backbones import BEiT
+from mmseg.registry import MODELS
+from torch import nn
 
 from mmsegmentation.models import FastBEiT
 from mmsegmentation.models.fast_beit import _places
@@ -144,3 +147,49 @@ def test_beit__keeps_as_many_biases_as_it_may(source: BEiT, limit, kept) -> None
 def test_beit__refuses_a_negative_limit() -> None:
     with pytest.raises(ValueError, match='kept_bias_bytes must be >= 0, got -1'):
         FastBEiT(img_size=28, kept_bias_bytes=-1, **SMALL)
+
+
+def whole_model(fast: bool, init_cfg: dict | None) -> nn.Module:
+    """Build and initialise a segmentor with seed 0, of our types or of stock ones."""
+    init_default_scope('mmseg')
+    prefix = 'Fast' if fast else ''
+    norm_cfg = dict(type='BN')
+    torch.manual_seed(0)
+    heads = dict(channels=4, num_classes=3, norm_cfg=norm_cfg)
+    model = MODELS.build(
+        dict(
+            type=f'{prefix}EncoderDecoder',
+            data_preprocessor=dict(type=f'{prefix}SegDataPreProcessor'),
+            backbone=dict(
+                type=f'{prefix}BEiT', img_size=28, init_cfg=init_cfg, **SMALL
+            ),
+            decode_head=dict(
+                type=f'{prefix}UPerHead', in_channels=[8, 8], in_index=[0, 1], **heads
+            ),
+            auxiliary_head=dict(
+                type=f'{prefix}FCNHead', in_channels=8, in_index=0, **heads
+            ),
+        )
+    )
+    model.init_weights()
+    return model
+
+
+@pytest.mark.parametrize('pretrained', [False, True])
+def test_models__begin_with_the_random_weights_of_stock(tmp_path, source, pretrained):
+    torch.save(source.state_dict(), tmp_path / 'beit.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'beit.pth'))
+    init_cfg = init_cfg if pretrained else None
+    stock = whole_model(False, init_cfg).state_dict()
+    after = torch.rand(1)
+    ours = whole_model(True, init_cfg).state_dict()
+    assert torch.rand(1) == after
+    torch.testing.assert_close(ours, stock, rtol=0, atol=0)
+
+
+def test_beit__is_built_with_the_random_weights_of_stock():
+    found = []
+    for kind in (BEiT, FastBEiT):
+        torch.manual_seed(0)
+        found.append(kind(img_size=28, **SMALL).state_dict())
+    torch.testing.assert_close(*found, rtol=0, atol=0)
