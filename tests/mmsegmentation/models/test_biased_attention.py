@@ -72,6 +72,49 @@ def test_attention__drops_out_in_training_alone():
     torch.testing.assert_close(fused.eval()(x), stock.eval()(x))
 
 
+def fused_arguments(attention, monkeypatch):
+    """Return what the fused kernel is called with in training."""
+    calls = []
+
+    def spy(query, *args, **kwargs):
+        calls.append(kwargs)
+        return torch.zeros_like(query)
+
+    monkeypatch.setattr(functional, 'scaled_dot_product_attention', spy)
+    attention.relative_position_bias_table.requires_grad_(False)
+    attention(torch.randn(1, 13, 8).double())
+    return calls[0]
+
+
+def test_attention__fused_drops_out_in_training_alone(monkeypatch):
+    _, fused = pair(attn_drop_rate=0.3)
+    assert fused_arguments(fused.train(), monkeypatch)['dropout_p'] == 0.3
+    assert fused_arguments(fused.eval(), monkeypatch)['dropout_p'] == 0
+
+
+def test_attention__fused_dropout_drops_that_share_of_the_weights():
+    _, fused = pair(attn_drop_rate=0.75)
+    with torch.no_grad():  # each token sums up as many ones as were kept
+        for parameter in fused.parameters():
+            parameter.zero_()
+        fused.v_bias.fill_(1)
+        fused.proj.weight.copy_(torch.eye(8))
+        torch.manual_seed(0)
+        kept = fused.train()(torch.zeros(500, 13, 8).double()) * 13 * 0.25
+    torch.testing.assert_close(kept, kept.round())
+    assert kept.mean() == pytest.approx(13 * 0.25, rel=0.02)
+
+
+@pytest.mark.parametrize('learns', [True, False])
+@pytest.mark.parametrize('scale', [None, 0.1, 3.0])
+def test_attention__scales_scores_as_stock(scale, learns):
+    stock, fused = pair(qk_scale=scale)
+    for attention in (stock, fused):
+        attention.relative_position_bias_table.requires_grad_(learns)
+    x = torch.randn(2, 13, 8).double()
+    torch.testing.assert_close(fused(x), stock(x), rtol=0, atol=1e-12)
+
+
 @torch.no_grad()
 def test_attention__keeps_the_bias_between_passes():
     _, fused = pair()
