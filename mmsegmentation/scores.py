@@ -18,8 +18,8 @@ def confusion_matrix(
     """Count pixels by true class (rows) and predicted class (columns).
 
     Args:
-        gt_seg_map: True class ids, (H, W) uint8; ``ignore_index`` is left out.
-        pred_seg_map: Predicted class ids, (H, W) uint8.
+        gt_seg_map: True class ids, (H, W) of integers; ``ignore_index`` is left out.
+        pred_seg_map: Predicted class ids, (H, W) of integers. Bytes are fastest.
 
     Returns:
         Counts, (num_classes, num_classes) int64.
@@ -32,28 +32,105 @@ def confusion_matrix(
     array([[1, 0],
            [1, 0]])
     """
+    counts = confusion_with_outside(gt_seg_map, pred_seg_map, num_classes, ignore_index)
+    if len(counts) == num_classes:
+        return counts
+    kept = gt_seg_map != ignore_index
+    name, wrong = next(
+        (name, class_id)
+        for name, ids in (('label', gt_seg_map), ('prediction', pred_seg_map))
+        for class_id in np.unique(ids[kept])
+        if not 0 <= class_id < num_classes
+    )
+    raise ValueError(
+        f'{name} holds class id {wrong}, but there are only {num_classes} classes'
+    )
+
+
+def confusion_with_outside(
+    gt_seg_map: np.ndarray,
+    pred_seg_map: np.ndarray,
+    num_classes: int,
+    ignore_index: int = IGNORE_INDEX,
+) -> np.ndarray:
+    """Count as ``confusion_matrix``, but do not refuse ids outside the class table.
+
+    Returns:
+        Counts, (num_classes, num_classes) int64. Where a map has ids outside the
+        table, one more row and column, the last, count their pixels.
+
+    Raises:
+        ValueError: The sizes differ.
+
+    >>> truth = np.array([[0, 7, 7]], dtype=np.uint8)
+    >>> confusion_with_outside(truth, np.array([[0, 1, 9]], dtype=np.uint8), 2)
+    array([[1, 0, 0],
+           [0, 0, 0],
+           [0, 1, 1]])
+    """
     if gt_seg_map.shape != pred_seg_map.shape:
         raise ValueError(
             f'sizes differ: labels {gt_seg_map.shape}, '
             f'prediction {pred_seg_map.shape} (height, width)'
         )
-    if num_classes <= 15 and ignore_index == IGNORE_INDEX:
-        few = _count_few(gt_seg_map, pred_seg_map, num_classes)
-        if few is not None:
-            return few
+    truth, prediction = map(_as_bytes, (gt_seg_map, pred_seg_map))
+    if truth is None or prediction is None:
+        kept = gt_seg_map != ignore_index
+        maps = gt_seg_map[kept], pred_seg_map[kept]
+        counts = _count_any(*maps, num_classes)
+    else:
+        if num_classes <= 15 and ignore_index == IGNORE_INDEX:
+            few = _count_few(truth, prediction, num_classes)
+            if few is not None:
+                return few
+        counts = _fold(_count_bytes(truth, prediction, ignore_index), num_classes)
+    if counts[-1].any() or counts[:, -1].any():
+        return counts
+    return counts[:-1, :-1]
+
+
+def _as_bytes(label_map: np.ndarray) -> np.ndarray | None:
+    """Return ids as uint8; None where they do not fit."""
+    if label_map.dtype == np.uint8:
+        return label_map
+    if label_map.size and not 0 <= label_map.min() <= label_map.max() <= 255:
+        return None
+    return label_map.astype(np.uint8)
+
+
+def _count_bytes(
+    truth: np.ndarray, prediction: np.ndarray, ignore_index: int
+) -> np.ndarray:
+    """Count all pairs of bytes, (256, 256)."""
     # One pair of ids is one 16-bit code: a single bincount over all pixels.
-    pairs = gt_seg_map.astype(np.uint16) << 8
-    pairs |= pred_seg_map
+    pairs = truth.astype(np.uint16) << 8
+    pairs |= prediction
     counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
-    rows = np.arange(256) != ignore_index
-    counts = counts * rows[:, None]
-    for name, sums in (('label', counts.sum(1)), ('prediction', counts.sum(0))):
-        if outside := np.flatnonzero(sums[num_classes:]).tolist():
-            raise ValueError(
-                f'{name} holds class id {outside[0] + num_classes}, but there are '
-                f'only {num_classes} classes'
-            )
-    return counts[:num_classes, :num_classes]
+    return counts * (np.arange(256) != ignore_index)[:, None]
+
+
+def _fold(counts: np.ndarray, num_classes: int) -> np.ndarray:
+    """Add up what is outside the table in one more row and column."""
+    inside, outside = slice(num_classes), slice(num_classes, None)
+    folded = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    folded[:-1, :-1] = counts[inside, inside]
+    folded[:-1, -1] = counts[inside, outside].sum(1)
+    folded[-1, :-1] = counts[outside, inside].sum(0)
+    folded[-1, -1] = counts[outside, outside].sum()
+    return folded
+
+
+def _count_any(
+    truth: np.ndarray, prediction: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Count pairs of any ids; those outside the table in the last row and column."""
+    size = num_classes + 1
+    rows, columns = (
+        np.where((ids >= 0) & (ids < num_classes), ids, num_classes).astype(np.int64)
+        for ids in (truth, prediction)
+    )
+    codes = rows * size + columns
+    return np.bincount(codes, minlength=size * size).reshape(size, size)
 
 
 def _count_few(
@@ -156,19 +233,24 @@ def summarise(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> d
     where a class does not occur. An image without a labelled pixel is left out.
 
     Args:
-        confusions: Counts by image id, (classes, classes) int64 each.
+        confusions: Counts by image id, (classes, classes) int64 each, or with one
+            more row and column as ``confusion_with_outside`` gives them: a label there
+            is no class, and a prediction there is wrong.
 
     Raises:
         ValueError: There is no image, or no labelled pixel.
     """
     if not confusions:
         raise ValueError('no image to score')
+    table = slice(len(classes))
     stacked = np.stack(list(confusions.values()))
-    stacked = stacked[stacked.any((1, 2))]
-    if not len(stacked):
-        raise ValueError('no labelled pixel to score')
+    areas = areas_of(stacked)[..., table]
+    scored = areas.any((1, 2))
+    stacked, areas = stacked[scored], areas[scored]
     pooled = stacked.sum(0)
-    areas = areas_of(stacked)
+    if not pooled[table].any():
+        raise ValueError('no labelled pixel to score')
+    iou, accuracy = iou_of(pooled)[table], accuracy_of(pooled)[table]
     over_pixels = estimate_mean(pooled_ratios(areas))
     over_images = estimate_mean(image_ratios(areas))
     metrics: dict[str, Any] = {
@@ -177,12 +259,12 @@ def summarise(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> d
         'mIoU_interval': over_pixels.interval,
         'mIoU_image': over_images.value,
         'mIoU_image_interval': over_images.interval,
-        'mAcc': float(mean_known(accuracy_of(pooled))),
-        'aAcc': float(np.trace(pooled) / max(pooled.sum(), 1)),
+        'mAcc': float(mean_known(accuracy)),
+        'aAcc': float(np.trace(pooled[table, table]) / pooled[table].sum()),
         'classes': list(classes),
-        'IoU': [_known(value) for value in iou_of(pooled)],
-        'Acc': [_known(value) for value in accuracy_of(pooled)],
-        'confusion': pooled.tolist(),
+        'IoU': [_known(value) for value in iou],
+        'Acc': [_known(value) for value in accuracy],
+        'confusion': pooled[table, table].tolist(),
     }
     return metrics
 

@@ -1,68 +1,178 @@
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
+from PIL import Image
 
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.models.on_demand import label_ids
-from mmsegmentation.scores import confusion_matrix, score_table, summarise
+from mmsegmentation.scores import confusion_with_outside, score_table, summarise
+
+SETS = 'mIoU', 'mDice', 'mFscore'
 
 
 @METRICS.register_module()
-class ExactIoUMetric(BaseMetric):
-    """IoU over a confusion matrix in exact integers, in both readings.
+class ExactIoUMetric(IoUMetric):
+    """MMSegmentation's ``IoUMetric`` over a confusion matrix in exact integers.
 
-    Logged in percent, as MMSegmentation's ``IoUMetric`` does: ``mIoU`` over the pooled
-    matrix, ``mIoU_image`` as the mean of the images' own, ``mAcc``, ``aAcc``. All
-    scores with their intervals, in [0, 1], stay in ``last_scores``.
+    Logged in percent under the names of ``IoUMetric``, and ``mIoU_image``, the mean of
+    the images' own mIoU, beside ``mIoU`` over the pooled matrix. All scores with their
+    intervals, in [0, 1], stay in ``last_scores``. Ids outside the class table count as
+    in ``IoUMetric``: such a label is no class, but what is predicted there is wrong.
+    The first is reported.
 
     Args:
         ignore_index: Label that is not counted.
+        iou_metrics: What to log, one or several of ``'mIoU'``, ``'mDice'`` and
+            ``'mFscore'``.
+        nan_to_num: Score of a class that does not occur; if None, it is left out.
+        beta: Weight of the recall in ``'mFscore'``.
         collect_device: Where processes exchange results, ``'cpu'`` or ``'gpu'``.
+        output_dir: Folder for predictions, written as 8-bit PNGs with the stem of the
+            image's name.
+        format_only: Write predictions, score nothing. Needs no labels.
         prefix: Put before the names of the scores.
+
+    Raises:
+        ValueError: Another name in ``iou_metrics``, or ``format_only`` without
+            ``output_dir``.
     """
 
     def __init__(
         self,
         ignore_index: int = IGNORE_INDEX,
+        iou_metrics: Sequence[str] | str = ('mIoU',),
+        nan_to_num: float | None = None,
+        beta: float = 1,
         collect_device: str = 'cpu',
+        output_dir: str | None = None,
+        format_only: bool = False,
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ignore_index = ignore_index
+        names = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
+        if wrong := [name for name in names if name not in SETS]:
+            raise ValueError(f'iou_metrics may be of {SETS}, got {wrong[0]!r}')
+        if format_only and not output_dir:
+            raise ValueError('format_only=True needs an output_dir')
+        super().__init__(
+            ignore_index,
+            names,
+            nan_to_num,
+            beta,
+            collect_device,
+            output_dir,
+            format_only,
+            prefix,
+        )
         self.last_scores: dict = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count one batch of predictions against its labels."""
-        num_classes = len(self.dataset_meta['classes'])
+        """Count one batch of predictions against its labels, or write it."""
         for sample in data_samples:
-            path = sample.get('img_path', len(self.results))
-            if 'gt_sem_seg' not in sample:
-                raise InputError(path, 'has no labels', 'score a part with masks')
-            maps = map(label_ids, (sample['gt_sem_seg'], sample['pred_sem_seg']))
-            truth, prediction = map(_as_uint8, maps)
-            try:
-                counts = confusion_matrix(
-                    truth, prediction, num_classes, self.ignore_index
-                )
-            except ValueError as error:
-                raise InputError(path, str(error), 'correct the labels') from None
-            self.results.append((str(path), counts))
+            prediction = _as_numpy(label_ids(sample['pred_sem_seg']))
+            if not self.format_only:
+                self._count(sample, prediction)
+            if self.output_dir is not None:
+                self._write(sample, prediction)
+
+    def _count(self, sample: dict, prediction: np.ndarray) -> None:
+        path = sample.get('img_path', len(self.results))
+        if 'gt_sem_seg' not in sample:
+            raise InputError(path, 'has no labels', 'score a part with masks')
+        truth = _as_numpy(label_ids(sample['gt_sem_seg']))
+        num_classes = len(self.dataset_meta['classes'])
+        try:
+            counts = confusion_with_outside(
+                truth, prediction, num_classes, self.ignore_index
+            )
+        except ValueError as error:
+            raise InputError(path, str(error), 'correct the labels') from None
+        self.results.append((str(path), counts))
+
+    def _write(self, sample: dict, prediction: np.ndarray) -> None:
+        path = Path(sample['img_path'])
+        # The ids of a data set whose label 0 is ignored begin with 1 in its files.
+        ids = prediction.astype(np.int64) + bool(sample.get('reduce_zero_label'))
+        if ids.max(initial=0) > 255:
+            raise InputError(
+                path,
+                f'class id {ids.max()} does not fit into a PNG of 8 bits',
+                'leave out output_dir',
+            )
+        image = Image.fromarray(ids.astype(np.uint8))
+        image.save(Path(str(self.output_dir), f'{path.stem}.png'))
 
     def compute_metrics(self, results: list[tuple[str, np.ndarray]]) -> dict:
-        """Return the scores in percent, and print the table per class."""
+        """Return the scores in percent, and print the tables per class."""
+        if self.format_only:
+            print_log(f'predictions: {self.output_dir}', logger='current')
+            return {}
+        classes = self.dataset_meta['classes']
+        confusions = _same_size(dict(results), len(classes))
         try:
-            self.last_scores = summarise(dict(results), self.dataset_meta['classes'])
+            self.last_scores = summarise(confusions, classes)
         except ValueError as error:
             raise InputError('scores', str(error), 'score a part with masks') from None
         print_log('\n' + score_table(self.last_scores), logger='current')
-        names = ('mIoU', 'mIoU_image', 'mAcc', 'aAcc')
-        return {name: round(100 * self.last_scores[name], 2) for name in names}
+        values = self._by_class(np.sum(list(confusions.values()), axis=0))
+        if set(self.metrics) != {'mIoU'}:
+            print_log('\n' + _class_table(values, classes), logger='current')
+        return self._logged(values)
+
+    def _by_class(self, pooled: np.ndarray) -> dict[str, np.ndarray]:
+        """Return all that ``iou_metrics`` asks for, by class, as IoUMetric does."""
+        inside = slice(len(self.dataset_meta['classes']))
+        rows, columns, hits = pooled.sum(1), pooled.sum(0), np.diagonal(pooled)
+        areas = (hits, rows + columns - hits, columns, rows)
+        return self.total_area_to_metrics(
+            *(torch.from_numpy(area[inside].astype(np.float64)) for area in areas),
+            self.metrics,
+            self.nan_to_num,
+            self.beta,
+        )
+
+    def _logged(self, values: dict[str, np.ndarray]) -> dict[str, float]:
+        """Return the means over the classes, in percent."""
+        means = {
+            name if name == 'aAcc' else f'm{name}': float(np.nanmean(value))
+            for name, value in values.items()
+        }
+        if 'mIoU' in self.metrics:
+            means['mIoU_image'] = self.last_scores['mIoU_image']
+        return {name: round(100 * mean, 2) for name, mean in means.items()}
 
 
-def _as_uint8(label_map: torch.Tensor) -> np.ndarray:
-    return label_map.squeeze(0).cpu().numpy().astype(np.uint8)
+def _as_numpy(label_map: torch.Tensor) -> np.ndarray:
+    return label_map.squeeze(0).cpu().numpy()
+
+
+def _same_size(confusions: dict[str, np.ndarray], classes: int) -> dict:
+    """Return matrices of one size, and report ids outside the class table."""
+    outside = [path for path, counts in confusions.items() if len(counts) > classes]
+    if not outside:
+        return confusions
+    print_log(
+        f'{outside[0]}: label or prediction holds ids that are none of the {classes} '
+        f'classes ({len(outside)} such images)',
+        logger='current',
+        level=logging.WARNING,
+    )
+    return {
+        path: np.pad(counts, (0, classes + 1 - len(counts)))
+        for path, counts in confusions.items()
+    }
+
+
+def _class_table(values: dict[str, np.ndarray], classes: Sequence[str]) -> str:
+    columns = [name for name in values if name != 'aAcc']
+    lines = [f'{"class":<16}' + ''.join(f'{name:>11}' for name in columns)]
+    for i, name in enumerate(classes):
+        cells = (f'{100 * values[column][i]:>11.2f}' for column in columns)
+        lines.append(f'{name:<16}' + ''.join(cells))
+    return '\n'.join(lines)

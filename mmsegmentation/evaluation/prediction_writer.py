@@ -7,6 +7,7 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from torch.nn import functional
 
+from mmsegmentation.command import InputError
 from mmsegmentation.files import id_below
 from mmsegmentation.models.logit_map import LogitMap, logit_map_of
 from mmsegmentation.models.on_demand import label_ids
@@ -48,8 +49,7 @@ class PredictionWriter(BaseMetric):
         """Write one batch."""
         for sample in data_samples:
             image_id = id_below(self.images, Path(sample['img_path']))
-            labels = label_ids(sample['pred_sem_seg']).to(torch.uint8)
-            label_map = labels.squeeze(0).cpu().numpy()
+            label_map = _label_map(sample)
             write_prediction(self.out_dir, image_id, label_map, _confidence(sample))
             if self.probs:
                 probs = _probs(logit_map_of(sample['seg_logits']))
@@ -59,6 +59,19 @@ class PredictionWriter(BaseMetric):
     def compute_metrics(self, results: list[str]) -> dict:
         """Nothing to score."""
         return {}
+
+
+def _label_map(sample: dict) -> np.ndarray:
+    labels = label_ids(sample['pred_sem_seg'])
+    if labels.dtype != torch.uint8:
+        if (highest := int(labels.max())) > 255:
+            raise InputError(
+                sample['img_path'],
+                f'class id {highest} does not fit into a mask of 8 bits',
+                'predict at most 256 classes',
+            )
+        labels = labels.to(torch.uint8)
+    return labels.squeeze(0).cpu().numpy()
 
 
 def _confidence(sample: dict) -> np.ndarray:

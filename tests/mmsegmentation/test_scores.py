@@ -10,6 +10,7 @@ from mmsegmentation.scores import (
     accuracy_of,
     areas_of,
     confusion_matrix,
+    confusion_with_outside,
     image_ratios,
     iou_of,
     mean_iou,
@@ -216,3 +217,48 @@ def test_confusion_matrix__any_id_outside_a_small_table_is_named(wrong):
         confusion_matrix(ids([0, 1, 2]), outside, 3)
     # Under a label that is ignored, nothing is asked of a prediction.
     assert confusion_matrix(inside, outside, 3).trace() == 2
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.int64])
+def test_confusion__ids_outside_the_table_are_counted_where_asked(dtype):
+    truth = np.array([[0, 0, 1, 7, 7, 255]], dtype)
+    guess = np.array([[0, 9, 1, 1, 9, 9]], dtype)
+    found = confusion_with_outside(truth, guess, 2)
+    assert found.tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 1]]
+    with pytest.raises(ValueError, match=r'label holds class id 7, .* only 2 classes'):
+        confusion_matrix(truth, guess, 2)
+
+
+@pytest.mark.parametrize('count', [255, 256, 257, 300])
+def test_confusion__more_classes_than_bytes_hold_are_exact(count):
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, count, (2, 60, 80))
+    truth[0] = guess[1] = count - 1
+    wanted = np.zeros((count, count), int)
+    np.add.at(wanted, (truth, guess), 1)
+    if count > 255:
+        # 255 is a class here.
+        found = confusion_matrix(truth, guess, count, ignore_index=-1)
+    else:
+        found = confusion_matrix(truth, guess, count)
+    assert found.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize('wrong', [-1, 256, 300])
+def test_confusion__ids_that_bytes_would_turn_are_refused(wrong):
+    truth, guess = np.array([[0, 1]]), np.array([[0, wrong]])
+    with pytest.raises(ValueError, match=f'prediction holds class id {wrong},'):
+        confusion_matrix(truth, guess, 2)
+    with pytest.raises(ValueError, match=f'label holds class id {wrong},'):
+        confusion_matrix(guess, truth, 2)
+
+
+def test_summary__ids_outside_the_table_are_errors_without_a_score():
+    # Two pixels of class 0, one of them predicted as no class; one of no class.
+    counts = np.array([[1, 0, 1], [0, 1, 0], [0, 1, 0]])
+    found = summarise({'a.jpg': counts}, ('a', 'b'))
+    assert found['IoU'] == [1 / 2, 1 / 2]
+    assert found['Acc'] == [1 / 2, 1]
+    assert found['aAcc'] == 2 / 3
+    assert found['confusion'] == [[1, 0], [0, 1]]
+    assert found['mIoU_interval'] is not None

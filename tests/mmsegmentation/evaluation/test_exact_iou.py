@@ -129,13 +129,122 @@ def test_metric__unusable_labels_are_named():
     del bare['gt_sem_seg']
     with pytest.raises(InputError, match=r'b/1\.jpg: has no labels'):
         metric.process({}, [bare])
-    with pytest.raises(InputError, match=r'1\.jpg: label holds class id 7, .* 5 clas'):
-        metric.process({}, [sample([[7]], [[0]], '1.jpg')])
     with pytest.raises(InputError, match=r'1\.jpg: sizes differ'):
         metric.process({}, [sample([[0, 0]], [[0]], '1.jpg')])
     metric.process({}, [sample([[255]], [[0]], '1.jpg')])
     with pytest.raises(InputError, match='no labelled pixel to score'):
         metric.evaluate(1)
+
+
+NAMES = ['mIoU', 'mDice', 'mFscore']
+SETTINGS = [
+    dict(iou_metrics=NAMES),
+    dict(iou_metrics='mDice'),
+    dict(iou_metrics=['mFscore'], beta=2),
+    dict(iou_metrics=NAMES, nan_to_num=0),
+    dict(iou_metrics=['mIoU'], nan_to_num=-1),
+    dict(iou_metrics=['mIoU'], prefix='val'),
+    dict(iou_metrics=['mIoU'], ignore_index=2),
+]
+
+
+@pytest.mark.parametrize('settings', SETTINGS, ids=str)
+def test_metric__takes_what_mmsegmentations_takes(settings):
+    # Class 4 does not occur.
+    samples = batch(classes=4)
+    found, wanted = evaluate_both(samples, **settings)
+    ours_alone = {name for name in found if name.endswith('mIoU_image')}
+    assert found.keys() - ours_alone == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name] == pytest.approx(value, abs=0.0101)
+
+
+def evaluate_both(samples, **settings):
+    found = []
+    for kind in ('ExactIoUMetric', 'IoUMetric'):
+        metric = build(kind, **settings)
+        metric.process({}, samples)
+        found.append(dict(metric.evaluate(len(samples))))
+    return found
+
+
+def test_metric__ids_outside_the_table_count_as_mmsegmentations(logger, monkeypatch):
+    printed = []
+    monkeypatch.setattr(logger, 'log', lambda level, text: printed.append(text))
+    samples = batch()
+    samples[2]['gt_sem_seg']['data'][0, :5] = 7
+    samples[2]['pred_sem_seg']['data'][0, 3:9] = 300
+    found, wanted = evaluate_both(samples, iou_metrics=NAMES)
+    for name, value in wanted.items():
+        assert found[name] == pytest.approx(value, abs=0.0101)
+    assert '2.jpg: label or prediction holds ids' in ''.join(printed)
+    metric = build('ExactIoUMetric')
+    metric.process({}, samples)
+    logged = metric.evaluate(4)
+    for name in ('mIoU', 'mAcc', 'aAcc'):
+        assert 100 * metric.last_scores[name] == pytest.approx(logged[name], abs=0.005)
+
+
+def test_metric__prints_other_scores_by_class(logger, monkeypatch):
+    printed = []
+    monkeypatch.setattr(logger, 'log', lambda level, text: printed.append(text))
+    metric = build('ExactIoUMetric', iou_metrics=['mDice'])
+    metric.process({}, [sample([[0, 0, 1, 1]], [[0, 1, 1, 1]])])
+    metric.evaluate(1)
+    lines = printed[-1].splitlines()
+    assert lines[1].split() == ['class', 'Dice', 'Acc']
+    assert lines[2].split() == ['a', '66.67', '50.00']
+    assert lines[3].split() == ['b', '80.00', '100.00']
+
+
+def test_metric__300_classes_are_exact():
+    truth = np.arange(300).reshape(1, 300)
+    guess = truth.copy()
+    guess[0, 299] = 298
+    metric = build('ExactIoUMetric', ignore_index=-1)
+    metric.dataset_meta = {'classes': tuple(map(str, range(300)))}
+    metric.process({}, [sample(truth, guess)])
+    # 298 classes are right, one half, one not at all.
+    assert metric.evaluate(1)['mIoU'] == round(100 * 298.5 / 300, 2)
+
+
+@pytest.mark.parametrize('labels', [True, False])
+def test_metric__writes_predictions_as_mmsegmentations(tmp_path, labels):
+    samples = batch()
+    for one in samples:
+        one['reduce_zero_label'] = labels
+        if not labels:
+            del one['gt_sem_seg']
+    for kind in ('ExactIoUMetric', 'IoUMetric'):
+        folder = str(tmp_path / kind)
+        metric = build(kind, output_dir=folder, format_only=not labels)
+        metric.process({}, samples)
+        assert bool(metric.results) == labels
+    ours, theirs = tmp_path / 'ExactIoUMetric', tmp_path / 'IoUMetric'
+    names = sorted(path.name for path in theirs.iterdir())
+    assert names == [f'{number}.png' for number in range(4)]
+    for name in names:
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+
+
+def test_metric__format_only_scores_nothing(tmp_path):
+    metric = build('ExactIoUMetric', output_dir=str(tmp_path), format_only=True)
+    metric.process({}, batch(1))
+    assert metric.compute_metrics(metric.results) == {}
+
+
+def test_metric__class_ids_that_a_png_cannot_hold_are_refused(tmp_path):
+    metric = build('ExactIoUMetric', output_dir=str(tmp_path), format_only=True)
+    with pytest.raises(InputError, match=r'a\.jpg: class id 256 does not fit'):
+        metric.process({}, [sample([[0]], [[256]], 'a.jpg')])
+    assert not list(tmp_path.iterdir())
+
+
+def test_metric__wrong_settings_fail_when_built():
+    with pytest.raises(ValueError, match=r"iou_metrics may be of .*, got 'mIou'"):
+        ExactIoUMetric(iou_metrics=['mIou'])
+    with pytest.raises(ValueError, match='format_only=True needs an output_dir'):
+        ExactIoUMetric(format_only=True)
 
 
 def test_metric__unknown_setting_fails_when_built():

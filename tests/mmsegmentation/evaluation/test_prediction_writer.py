@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from mmsegmentation.command import InputError
 from mmsegmentation.evaluation import PredictionWriter
 from mmsegmentation.files import read_mask
 from mmsegmentation.models.logit_map import DenseLogits
@@ -130,3 +132,13 @@ def test_writer__one_channel_has_two_planes_and_the_confidence_of_its_label(tmp_
     assert read_mask(tmp_path / 'masks/a.png').tolist() == [[1, 0, 1]]
     assert read_mask(tmp_path / 'confidence/a.png').tolist() == [[230, 153, 128]]
     assert np.load(tmp_path / 'probs/a.npy').tolist() == [[[102]], [[153]]]
+
+
+def test_writer__class_ids_that_a_mask_cannot_hold_are_refused(write):
+    logits = torch.zeros(257, 1, 1)
+    logits[255] = 1
+    folder = write(**{'a.jpg': logits})
+    assert np.array(Image.open(folder / 'masks/a.png')).tolist() == [[255]]
+    logits[256] = 2
+    with pytest.raises(InputError, match=r'b\.jpg: class id 256 does not fit'):
+        write(**{'b.jpg': logits})
