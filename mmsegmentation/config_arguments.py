@@ -114,13 +114,18 @@ def check_arguments(cfg: 'Config') -> list[str]:
     lines: list[str] = []
     _check_hooks(cfg.get('default_hooks') or {})
     lines += _check_names('env_cfg', cfg.get('env_cfg') or {}, ENV_CFG, '', True)
+    for place, part, kind, known in typed_parts(cfg):
+        lines += _check_part(place, part, kind)
+        if known:
+            _check_type(place, part, kind)
+    return lines
+
+
+def typed_parts(cfg: 'Config') -> Iterator[tuple[str, dict, str | None, bool]]:
+    """Yield each part of a config, as :func:`_parts`."""
     ours = cfg.get('default_scope', 'mmseg') in KNOWN
     for key, registry in TOP.items():
-        for place, part, kind, known in _parts(cfg.get(key), key, registry, ours):
-            lines += _check_part(place, part, kind)
-            if known:
-                _check_type(place, part, kind)
-    return lines
+        yield from _parts(cfg.get(key), key, registry, ours)
 
 
 def _check_hooks(hooks: dict) -> None:

@@ -4,14 +4,11 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmsegmentation.command import InputError
 from mmsegmentation.config import RUNNER_KEYS
 from mmsegmentation.config_arguments import BELOW, TOP, arguments_of, find_class
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
 
 # Where arguments of another type are taken over in silence, and change results. Parts
 # of models are exchanged for their like all the time.
@@ -47,21 +44,39 @@ def check_bases(path: Path) -> list[str]:
     return lines
 
 
+def name_stock_configs() -> None:
+    """Let MMEngine find the configs that ``_base_ = 'mmseg::...'`` names.
+
+    Its table holds MMSegmentation's original distribution, ``mmsegmentation``. That of
+    the maintained line is another, and a package of this name is ours.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
 @lru_cache(32)
-def _read(path: Path) -> 'Config':
+def _read(path: Path) -> dict[str, Any]:
     from mmengine.config import Config
 
-    return Config.fromfile(path, import_custom_modules=False)
+    return _unscoped(Config.fromfile(path, import_custom_modules=False).to_dict())
+
+
+def _unscoped(part: Any) -> Any:
+    """Drop the ``_scope_`` that MMEngine adds to each part of a base of a package."""
+    if isinstance(part, dict):
+        return {k: _unscoped(v) for k, v in part.items() if k != '_scope_'}
+    if isinstance(part, list | tuple):
+        return type(part)(map(_unscoped, part))
+    return part
 
 
 def _chain(path: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Yield each config with its bases, the deepest first; not those of elsewhere."""
-    bases = []
-    for name in _bases(path):
-        base = path.parent / name
-        if not base.is_file():
-            return
-        bases.append(base.resolve())
+    """Yield each config with its bases, the deepest first."""
+    from mmengine.config import Config
+
+    places = [Config._get_cfg_path(name, str(path))[0] for name in _bases(path)]
+    bases = [Path(place).resolve() for place in places]
     for base in bases:
         yield from _chain(base)
     if bases:
@@ -158,7 +173,7 @@ def _are_related(old: str, new: str, kind: str) -> bool:
     return issubclass(first, second) or issubclass(second, first)
 
 
-def _check_preprocessor(path: Path, cfg: 'Config', base: dict[str, Any]) -> None:
+def _check_preprocessor(path: Path, cfg: dict[str, Any], base: dict[str, Any]) -> None:
     """Refuse a file that sets the name of a preprocessor, and not the model's.
 
     Raises:
@@ -175,7 +190,7 @@ def _check_preprocessor(path: Path, cfg: 'Config', base: dict[str, Any]) -> None
         )
 
 
-def _check_names(path: Path, cfg: 'Config', base: dict[str, Any]) -> list[str]:
+def _check_names(path: Path, cfg: dict[str, Any], base: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for name, old in base.items():
         if name in RUNNER_KEYS or not isinstance(old, list | tuple | dict | str):

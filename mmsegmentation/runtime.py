@@ -82,6 +82,9 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
     from mmengine.config import Config, DictAction
 
     from mmsegmentation.config import check_option
+    from mmsegmentation.config_bases import name_stock_configs
+
+    name_stock_configs()
 
     pairs = [split_option(option) for option in options]
     for key, _ in pairs:
@@ -148,9 +151,11 @@ def _build(cfg: 'Config') -> 'Runner':
 
     from mmsegmentation.allocator import keep_freed_memory
     from mmsegmentation.config_arguments import check_arguments
+    from mmsegmentation.config_lists import restore_tuples
     from mmsegmentation.engine import QuietRunner, StrategyRunner
 
     tell(check_arguments(cfg))
+    restore_tuples(cfg)
     if get_device() == 'cpu':
         # Photographs to predict may have many sizes; what trains is all of one.
         keep_freed_memory(None if cfg.get('train_cfg') else PREDICTING_KEEPS)

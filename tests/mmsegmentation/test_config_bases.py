@@ -6,6 +6,7 @@ import pytest
 import mmsegmentation.engine  # noqa: F401
 from mmsegmentation.command import InputError
 from mmsegmentation.config_bases import check_bases
+from mmsegmentation.runtime import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(mmseg.__file__).parent / '.mim/configs'
@@ -124,3 +125,15 @@ SHIPPED = sorted((STOCK / 'segformer').glob('*.py'))[:2]
 def test_config__of_ours_and_of_stock_has_no_trap(path):
     assert path.is_file()
     assert check_bases(path) == []
+
+
+SEGFORMER = 'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py'
+
+
+def test_base__of_stock_is_found_by_its_package(tmp_path):
+    path = tmp_path / 'c.py'
+    path.write_text(f'_base_ = {SEGFORMER!r}\ncrop_size = (64, 64)\n')
+    cfg = read_config(str(path))
+    assert cfg.model.backbone.type == 'MixVisionTransformer'
+    (line,) = check_bases(path)
+    assert 'sets crop_size, but model.data_preprocessor.size keeps' in line

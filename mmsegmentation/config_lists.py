@@ -1,0 +1,49 @@
+"""Lists of a JSON or YAML config that stand for tuples."""
+
+from inspect import isclass, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmsegmentation.config_arguments import find_class, typed_parts
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+# Arguments of transforms that are lists of choices in Python too.
+CHOICES = {'prob', 'scales'}
+
+
+def restore_tuples(cfg: 'Config') -> None:
+    """Turn lists of numbers into tuples where a part takes a tuple.
+
+    JSON and YAML have no tuples, and MMCV takes ``scale=(128, 128)`` but no list. All
+    sizes and ranges of transforms become tuples, and the arguments whose default is
+    one. Python configs are left as they are.
+    """
+    if Path(cfg.filename or '').suffix not in ('.json', '.yaml', '.yml'):
+        return
+    for _, part, kind, _ in typed_parts(cfg):
+        defaults = _defaults(find_class(part.get('type'), kind))
+        for key, value in part.items():
+            if kind == 'TRANSFORMS' and key not in CHOICES:
+                part[key] = _as_tuple(value)
+            elif kind == 'TRANSFORMS' and isinstance(value, list):
+                part[key] = [_as_tuple(one) for one in value]
+            elif isinstance(defaults.get(key), tuple):
+                part[key] = _as_tuple(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Return a list of numbers as a tuple, also inside another list."""
+    if not isinstance(value, list):
+        return value
+    if value and all(isinstance(one, int | float) for one in value):
+        return tuple(value)
+    return [_as_tuple(one) for one in value]
+
+
+def _defaults(found: Any) -> dict[str, Any]:
+    if not isclass(found):
+        return {}
+    parameters = signature(found).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
