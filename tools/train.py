@@ -104,7 +104,12 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     """
     from mmengine.dist import is_main_process
 
-    from mmsegmentation.engine import DataOnlyHook, OriginHook, ReplaceHook
+    from mmsegmentation.engine import (
+        DataOnlyHook,
+        LabelRecordHook,
+        OriginHook,
+        ReplaceHook,
+    )
     from mmsegmentation.engine.run_state import cut_logs
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
@@ -125,6 +130,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     runner.register_hook(DataOnlyHook())
     record = fold.record if fold else None
     runner.register_hook(OriginHook(record, pseudo, final, steps))
+    runner.register_hook(LabelRecordHook())
     replace = ReplaceHook(earlier)
     runner.register_hook(replace)
     stop = StopHook()

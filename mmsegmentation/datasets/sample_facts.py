@@ -1,6 +1,7 @@
 """Sizes, class ids and contents of samples, by their files, each read once."""
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -62,12 +63,25 @@ def mask_facts(
     """
     found = read_facts(folder, 'masks', paths, _mask_facts, _is_mask)
     result = {}
-    for path, (width, height, *pairs) in found.items():
+    for path, (width, height, _, *pairs) in found.items():
         pixels = np.zeros(256, np.int64)
         numbers = np.array(pairs, np.int64)
         pixels[numbers[::2]] = numbers[1::2]
         result[path] = (int(width), int(height)), pixels
     return result
+
+
+def mask_checksums(folder: Path | None, paths: Iterable[str]) -> dict[str, int]:
+    """Return a checksum of the ids of each mask, pixel by pixel, however it was saved.
+
+    Args:
+        folder: The data root, beside which they are kept, with :func:`mask_facts`.
+
+    Raises:
+        InputError: One is missing or damaged, or no mask.
+    """
+    found = read_facts(folder, 'masks', paths, _mask_facts, _is_mask)
+    return {path: int(facts[2]) for path, facts in found.items()}
 
 
 def contents(folder: Path | None, paths: Iterable[str]) -> dict[str, str]:
@@ -133,19 +147,21 @@ def _mask_facts(path: str) -> Facts:
     mask = read_mask(Path(path))
     pixels = np.bincount(mask.ravel(), minlength=256)
     pairs = [(i, int(pixels[i])) for i in np.flatnonzero(pixels).tolist()]
-    return [*mask.shape[::-1], *(number for pair in pairs for number in pair)]
+    checksum = zlib.crc32(np.ascontiguousarray(mask))
+    return [*mask.shape[::-1], checksum, *(number for pair in pairs for number in pair)]
 
 
 def _is_mask(facts: Facts) -> bool:
-    if len(facts) < 4 or len(facts) % 2 or not all(type(f) is int for f in facts):
+    if len(facts) < 5 or not len(facts) % 2 or not all(type(f) is int for f in facts):
         return False
-    width, height, *pairs = map(int, facts)
+    width, height, checksum, *pairs = map(int, facts)
     ids, counts = pairs[::2], pairs[1::2]
     return (
         ids == sorted(set(ids))
         and ids[0] >= 0
         and ids[-1] < 256
         and min(counts) > 0
+        and 0 <= checksum < 2**32
         and sum(counts) == width * height
     )
 

@@ -7,6 +7,7 @@ from mmsegmentation.engine.data_only_hook import DataOnlyHook
 from mmsegmentation.engine.exact_early_stopping_hook import ExactEarlyStoppingHook
 from mmsegmentation.engine.exact_epoch_loop import ExactEpochLoop
 from mmsegmentation.engine.finite_loss_hook import FiniteLossHook
+from mmsegmentation.engine.label_record_hook import LabelRecordHook
 from mmsegmentation.engine.long_epoch_sampler import LongEpochSampler
 from mmsegmentation.engine.loss_val_loop import LossValLoop
 from mmsegmentation.engine.mean_loss_hook import MeanLossHook
@@ -38,6 +39,7 @@ __all__ = [
     'ExactEarlyStoppingHook',
     'ExactEpochLoop',
     'FiniteLossHook',
+    'LabelRecordHook',
     'LongEpochSampler',
     'LossValLoop',
     'MeanLossHook',

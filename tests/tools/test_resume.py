@@ -16,6 +16,7 @@ import torch
 
 from mmsegmentation import sealed
 from mmsegmentation.engine.stop_hook import StopHook
+from mmsegmentation.files import read_mask, write_mask
 from mmsegmentation.models import FastEncoderDecoder
 from mmsegmentation.resume import find_start
 from tests.tools.endings import difference, ending
@@ -207,3 +208,22 @@ def test_seed__of_a_run_that_drew_it_is_kept(
     ]
     assert len(seeds) == 2
     assert seeds[0] == seeds[1]
+
+
+def test_labels__that_changed_since_the_checkpoint_are_told(own_run, data_root, run):
+    """The run of another data root with the same masks goes on without a word."""
+    config, work_dir = own_run
+    argv = (config, '--work-dir', work_dir, '--resume')
+    longer = ('--cfg-options', 'train_cfg.max_iters=6')
+    code, out, _ = run(train.main, *argv, *longer)
+    assert code == 0
+    assert 'training masks since the checkpoint' not in out
+    path = data_root / 'train/mask/batch_0/1.png'
+    write_mask(path, read_mask(path)[:, ::-1])
+    longer = ('--cfg-options', 'train_cfg.max_iters=8')
+    code, out, _ = run(train.main, *argv, *longer)
+    assert code == 0
+    assert (
+        'training masks since the checkpoint: 1 changed, 0 new, 0 gone, '
+        'train/mask/batch_0/1.png first; the run goes on with the present ones'
+    ) in out.splitlines()

@@ -6,7 +6,12 @@ import pytest
 from PIL import Image
 
 from mmsegmentation.command import InputError
-from mmsegmentation.datasets.sample_facts import contents, image_sizes, mask_facts
+from mmsegmentation.datasets.sample_facts import (
+    contents,
+    image_sizes,
+    mask_checksums,
+    mask_facts,
+)
 from mmsegmentation.files import write_mask
 
 
@@ -65,6 +70,17 @@ def test_mask__pixels_are_counted(tmp_path):
         size, pixels = mask_facts(tmp_path, [path])[path]
         assert size == (3, 2)
         np.testing.assert_array_equal(pixels, np.bincount(label_map.ravel()))
+
+
+def test_checksum__is_that_of_the_ids_and_tells_a_moved_object(tmp_path):
+    label_map = np.array([[0, 3, 3], [255, 3, 0]], np.uint8)
+    write_mask(tmp_path / 'a.png', label_map)
+    Image.fromarray(label_map).save(tmp_path / 'b.png')  # grey, without a palette
+    write_mask(tmp_path / 'c.png', label_map[:, ::-1])  # as many pixels of each id
+    paths = [str(tmp_path / name) for name in ('a.png', 'b.png', 'c.png')]
+    a, b, c = mask_checksums(tmp_path, paths).values()
+    assert a == b != c
+    assert mask_checksums(tmp_path, paths) == dict(zip(paths, (a, b, c), strict=True))
 
 
 def test_content__is_that_of_the_pixels(tmp_path):

@@ -1,0 +1,73 @@
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmsegmentation.command import InputError
+from mmsegmentation.datasets.leaves import infos_of, leaves_of
+from mmsegmentation.datasets.quarantine import reads_plain_masks
+from mmsegmentation.datasets.sample_facts import mask_checksums
+from mmsegmentation.engine.sample_check_hook import MASKS
+
+
+@HOOKS.register_module()
+class LabelRecordHook(Hook):
+    """Print a line where a resumed run finds other labels than its checkpoint noted.
+
+    Each checkpoint gets a checksum of every training mask, of its class ids alone: a
+    data root that was moved or copied is the same. The masks were read when the data
+    were checked; nothing is decoded for it. Of stock data sets up to 1,000 masks are
+    noted.
+    """
+
+    def __init__(self) -> None:
+        self._now: dict[str, int] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Note the labels as they are."""
+        if is_main_process():
+            for leaf in leaves_of(runner.train_dataloader.dataset):
+                self._now.update(_checksums_of(leaf))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the checksum of each mask; ``ResumeHook`` keeps it."""
+        return {'masks': dict(self._now)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Print what is not as it was."""
+        before, now = state['masks'], self._now
+        if not (is_main_process() and before and now) or before == now:
+            return
+        gone, new = before.keys() - now.keys(), now.keys() - before.keys()
+        changed = {name for name in before.keys() & now if before[name] != now[name]}
+        print(
+            f'training masks since the checkpoint: {len(changed)} changed, {len(new)} '
+            f'new, {len(gone)} gone, {min(changed or new or gone)} first; the run goes '
+            'on with the present ones',
+            flush=True,
+        )
+
+
+def _checksums_of(leaf: Any) -> dict[str, int]:
+    """Return the checksum of each mask that is read, by its path in the data root."""
+    own = hasattr(leaf, 'class_pixels')
+    if not (getattr(leaf, 'check_labels', True) if own else reads_plain_masks(leaf)):
+        return {}
+    infos = infos_of(leaf)
+    chosen = infos if own else infos[:: max(1, -(-len(infos) // MASKS))]
+    masks = [str(info.get('seg_map_path', '')) for info in chosen]
+    if not all(Path(mask).is_file() for mask in masks):
+        return {}
+    root = Path(leaf.data_root) if getattr(leaf, 'data_root', None) else None
+    try:
+        found = mask_checksums(root, masks)
+    except InputError:
+        return {}  # no 8-bit masks: its own transform may read them
+    return {
+        Path(os.path.relpath(path, root or Path())).as_posix(): checksum
+        for path, checksum in found.items()
+    }
