@@ -19,6 +19,7 @@ from mmsegmentation.datasets.sample_facts import (
     check_sizes,
     image_sizes,
     mask_facts,
+    translate_ids,
 )
 from mmsegmentation.datasets.transforms.load_decoded import decode
 from mmsegmentation.files import list_images, mask_name, read_json
@@ -186,6 +187,8 @@ class RecycleDataset(BaseSegDataset):
         if not path.is_file():
             return
         known, given = read_json(path).get('classes'), self._metainfo['classes']
+        if known and self.reduce_zero_label:
+            known = known[1:]
         if known is not None and list(known) != list(given):
             raise InputError(
                 path,
@@ -197,14 +200,18 @@ class RecycleDataset(BaseSegDataset):
         """Count the pixels of each class; return width and height of each mask."""
         count = len(self._metainfo['classes'])
         sizes = {}
-        for path, (size, pixels) in mask_facts(self._home, paths).items():
+        verb = 'gives' if self.reduce_zero_label else 'holds'
+        after = ' after reduce_zero_label' * self.reduce_zero_label
+        for path, (size, found) in mask_facts(self._home, paths).items():
             sizes[path] = size
-            self._counts[path] = pixels[:count].copy()
+            pixels = translate_ids(found, self.reduce_zero_label)
             pixels[self.ignore_index] = 0
+            self._counts[path] = pixels[:count].copy()
             for i in np.flatnonzero(pixels[count:]).tolist():
                 raise InputError(
                     path,
-                    f'holds class id {i + count}, but there are only {count} classes',
+                    f'{verb} class id {i + count}{after}, but there are only {count} '
+                    'classes',
                     'correct the mask or the class table',
                 )
         return sizes

@@ -84,6 +84,26 @@ def mask_checksums(folder: Path | None, paths: Iterable[str]) -> dict[str, int]:
     return {path: int(facts[2]) for path, facts in found.items()}
 
 
+def translate_ids(
+    pixels: np.ndarray,
+    reduce_zero_label: bool,
+    label_map: Mapping[int, int] | None = None,
+) -> np.ndarray:
+    """Return pixels by id, (256,), after MMSegmentation's own changes of the ids."""
+    pixels = pixels.copy()
+    if reduce_zero_label:
+        moved = np.zeros_like(pixels)
+        moved[:254] = pixels[1:255]
+        moved[255] = pixels[0] + pixels[255]
+        pixels = moved
+    if label_map:
+        old, pixels = pixels, pixels.copy()
+        pixels[list(label_map)] = 0
+        for before, after in label_map.items():
+            pixels[after] += old[before]
+    return pixels
+
+
 def contents(folder: Path | None, paths: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of the pixels of each image, however it was saved.
 

@@ -13,23 +13,22 @@ from mmseg.registry import HOOKS
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.datasets.draw import Draw
+from mmsegmentation.datasets.label_counts import class_names, labels_of
 from mmsegmentation.datasets.leaves import infos_of, leaves_of
 from mmsegmentation.datasets.quarantine import reads_plain_images, reads_plain_masks
-from mmsegmentation.datasets.sample_facts import contents, image_sizes, mask_facts
+from mmsegmentation.datasets.sample_facts import contents
 from mmsegmentation.engine import run_state
 from mmsegmentation.engine.unwrap import unwrapped
-
-# Masks of a stock data set that are read; a RecycleDataset reads all of its own.
-MASKS = 1000
 
 
 @HOOKS.register_module()
 class SampleCheckHook(Hook):
     """Look at the samples before the first step, and stop where training is in vain.
 
-    It stops where no pixel has a label, where labels that come out of the training
-    pipeline are outside the model's classes or ignored everywhere, and where a picture
-    of the validation is trained on, by its pixels. It says which classes no label has.
+    It stops where no pixel of the training or validation masks has a label, where all
+    that have one are of one class, where labels that come out of the training pipeline
+    are outside the model's classes or ignored everywhere, and where a picture of the
+    validation is trained on, by its pixels. It names the classes that no mask has.
     A ``RecycleDataset`` has checked headers and class ids by then; of other data sets
     they are checked here, the ids in up to 1,000 masks, where MMSegmentation's own
     steps read them: what others make of a file is not known. The log gets the labels'
@@ -61,13 +60,18 @@ class SampleCheckHook(Hook):
         """Check all, or stop."""
         dataset = runner.train_dataloader.dataset
         trained = [leaf for leaf in leaves_of(dataset) if infos_of(leaf)]
+        total, drawn = None, None
         if trained:
-            self._check_labels(runner, trained)
+            total = self._check_labels(runner, trained)
             self._check_leaks(runner, trained)
+        if runner.val_loop is not None:
+            self._check_validation(runner.val_loop.dataloader.dataset)
         if hasattr(dataset, '__len__'):
             self._note_repeated(runner, len(dataset))
             if self.samples:
-                self._check_outputs(runner, dataset)
+                drawn = self._check_outputs(runner, dataset)
+        if total is not None:
+            _refuse_one_class(trained[0], total, drawn)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Say once what stops nothing: all is ready now."""
@@ -84,28 +88,37 @@ class SampleCheckHook(Hook):
                 'repeats them'
             )
 
-    def _check_labels(self, runner: Runner, leaves: list[Any]) -> None:
-        found = [_labels_of(leaf) for leaf in leaves]
-        counted = [pixels for pixels in found if pixels is not None]
-        if not counted:
-            return
-        total = np.zeros(max(map(len, counted)), np.int64)
-        for pixels in counted:
-            total[: len(pixels)] += pixels
+    def _check_labels(self, runner: Runner, leaves: list[Any]) -> np.ndarray | None:
+        """Return the labelled pixels by class; None where not all are known."""
+        found = [labels_of(leaf) for leaf in leaves]
+        total = _sum([pixels for pixels in found if pixels is not None])
+        whole = all(pixels is not None for pixels in found)
         if not total.any():
-            raise InputError(
-                _place(leaves[0]),
-                'no pixel of the training masks has a label: all are ignored',
-                'check the masks',
-            )
-        names = list((leaves[0].metainfo or {}).get('classes') or range(len(total)))
+            if whole:
+                raise _without_labels(leaves[0], 'training', 'check the masks')
+            return None
+        names = class_names(leaves[0], total)
         shares = _shares(total, names)
         runner.logger.info(f'labels of the training masks: {shares}')
-        absent = [str(name) for name, n in zip(names, total, strict=False) if not n]
+        self._note_absent('training', names, total)
+        return total if whole else None
+
+    def _check_validation(self, dataset: Any) -> None:
+        leaves = [leaf for leaf in leaves_of(dataset) if infos_of(leaf)]
+        plain = [leaf for leaf in leaves if reads_plain_masks(leaf)]
+        found = [pixels for leaf in plain if (pixels := labels_of(leaf)) is not None]
+        if not found or len(found) < len(leaves):
+            return
+        total = _sum(found)
+        if not total.any():
+            way_out = 'check the masks, or train without validation'
+            raise _without_labels(leaves[0], 'validation', way_out)
+        self._note_absent('validation', class_names(leaves[0], total), total)
+
+    def _note_absent(self, part: str, names: list[str], total: np.ndarray) -> None:
+        absent = [name for name, n in zip(names, total, strict=False) if not n]
         if absent:
-            self._notes.append(
-                f'no training mask has these classes: {", ".join(absent)}'
-            )
+            self._notes.append(f'no {part} mask has these classes: {", ".join(absent)}')
 
     def _check_leaks(self, runner: Runner, leaves: list[Any]) -> None:
         loop = runner.val_loop
@@ -135,7 +148,8 @@ class SampleCheckHook(Hook):
             raise InputError(path, f'{what}{other}{more}', way_out)
         self._notes.append(f'{path}: {what}{other}{more}')
 
-    def _check_outputs(self, runner: Runner, dataset: Any) -> None:
+    def _check_outputs(self, runner: Runner, dataset: Any) -> np.ndarray | None:
+        """Return the labelled pixels of samples by id, (256,); None without labels."""
         places = np.linspace(0, len(dataset) - 1, min(self.samples, len(dataset)))
         draws = [Draw(int(place), 0, int(runner.seed or 0)) for place in places]
         total = np.zeros(256, np.int64)
@@ -144,7 +158,7 @@ class SampleCheckHook(Hook):
             for draw in draws:
                 labels, path = _packed(dataset[draw])
                 if labels is None:
-                    return
+                    return None
                 total += _count(labels, path, *_head(runner.model))
         finally:
             run_state.restore_random_state(state)
@@ -157,6 +171,41 @@ class SampleCheckHook(Hook):
             )
         shares = _shares(total, range(256))
         runner.logger.info(f'labels of {len(draws)} training samples, by id: {shares}')
+        return total
+
+
+def _sum(counts: list[np.ndarray]) -> np.ndarray:
+    total = np.zeros(max(map(len, counts), default=0), np.int64)
+    for pixels in counts:
+        total[: len(pixels)] += pixels
+    return total
+
+
+def _without_labels(leaf: Any, part: str, way_out: str) -> InputError:
+    what = f'no pixel of the {part} masks has a label: all are ignored'
+    return InputError(_place(leaf), what, way_out)
+
+
+def _refuse_one_class(leaf: Any, total: np.ndarray, drawn: np.ndarray | None) -> None:
+    """Stop where there is nothing to tell apart: whatever is learned scores 1.0.
+
+    Args:
+        total: Pixels of the masks by class.
+        drawn: Those of samples after the pipeline, whose steps may change labels.
+
+    Raises:
+        InputError: All labelled pixels are of one of several classes.
+    """
+    found = [counts for counts in (total, drawn) if counts is not None]
+    if len(total) < 2 or any(np.count_nonzero(counts) > 1 for counts in found):
+        return
+    number = int(total.argmax())
+    raise InputError(
+        _place(leaf),
+        f'all labelled pixels of the training masks are '
+        f'{class_names(leaf, total)[number]!r} (class {number})',
+        'check the masks: binary masks are 0 and 1, and 255 counts for nothing',
+    )
 
 
 def _count(labels: np.ndarray, path: str, classes: int, ignored: int) -> np.ndarray:
@@ -176,61 +225,6 @@ def _count(labels: np.ndarray, path: str, classes: int, ignored: int) -> np.ndar
             f'but the model has only {classes} classes',
             'correct num_classes, the masks, or reduce_zero_label',
         )
-    return pixels
-
-
-def _labels_of(leaf: Any) -> np.ndarray | None:
-    """Return the labelled pixels of each class, (classes,); None where none can tell.
-
-    Raises:
-        InputError: A mask holds an id that is no class, or an image cannot be used.
-    """
-    if hasattr(leaf, 'class_pixels'):
-        return leaf.class_pixels().sum(0)
-    infos = infos_of(leaf)
-    root = Path(leaf.data_root) if getattr(leaf, 'data_root', None) else None
-    if reads_plain_images(leaf):
-        image_sizes(root, [info['img_path'] for info in infos])
-    if not reads_plain_masks(leaf):
-        return None
-    classes = (leaf.metainfo or {}).get('classes')
-    chosen = infos[:: max(1, -(-len(infos) // MASKS))]
-    masks = [str(info.get('seg_map_path', '')) for info in chosen]
-    if not classes or not all(Path(mask).is_file() for mask in masks):
-        return None
-    total = np.zeros(len(classes), np.int64)
-    try:
-        found = mask_facts(root, masks)
-    except InputError:
-        return None  # no 8-bit masks: its own transform may read them
-    for info in chosen:
-        pixels = _translate(found[str(info['seg_map_path'])][1], info)
-        pixels[getattr(leaf, 'ignore_index', IGNORE_INDEX)] = 0
-        outside = np.flatnonzero(pixels[len(classes) :])
-        if outside.size:
-            raise InputError(
-                info['seg_map_path'],
-                f'gives class id {outside[0] + len(classes)}, but there are only '
-                f'{len(classes)} classes',
-                'correct the mask, the classes, or reduce_zero_label',
-            )
-        total += pixels[: len(classes)]
-    return total
-
-
-def _translate(pixels: np.ndarray, info: dict) -> np.ndarray:
-    """Return the counts of a mask after MMSegmentation's own changes of its ids."""
-    pixels = pixels.copy()
-    if info.get('reduce_zero_label'):
-        moved = np.zeros_like(pixels)
-        moved[:254] = pixels[1:255]
-        moved[255] = pixels[0] + pixels[255]
-        pixels = moved
-    if info.get('label_map'):
-        old, pixels = pixels, pixels.copy()
-        pixels[list(info['label_map'])] = 0
-        for before, after in info['label_map'].items():
-            pixels[after] += old[before]
     return pixels
 
 

@@ -92,6 +92,19 @@ def test_dataset__id_outside_the_table_stops_with_file_and_id(root):
         build(root)
 
 
+def test_dataset__without_zero_label_takes_one_off_each_id(root):
+    """Ids 1 and 2 of two classes are right: 0 counts for nothing then."""
+    names = dict(metainfo=dict(classes=('Paper', 'Metal')), reduce_zero_label=True)
+    write_json(root / 'dataset.json', {'classes': ['Background', 'Paper', 'Metal']})
+    dataset = build(root, **names)
+    assert [np.unique(s['gt_seg_map']).tolist() for s in dataset] == [[255], [0], [1]]
+    assert dataset.class_pixels().tolist() == [[0, 0], [24, 0], [0, 24]]
+    write_mask(root / 'train/mask/batch_02_vt/0003.png', np.full((4, 6), 3, np.uint8))
+    message = r'0003\.png: gives class id 2 after reduce_zero_label, but .* only 2 cl'
+    with pytest.raises(InputError, match=message):
+        build(root, **names)
+
+
 def test_dataset__ignored_pixels_are_no_unknown_class(root):
     write_mask(root / 'train/mask/batch_02_vt/0003.png', np.full((4, 6), 255, np.uint8))
     assert len(build(root)) == 3

@@ -9,6 +9,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmsegmentation.command import InputError
+from mmsegmentation.datasets import label_counts
 from mmsegmentation.datasets.leaves import infos_of
 from mmsegmentation.engine import SampleCheckHook
 from mmsegmentation.files import write_mask
@@ -84,7 +85,10 @@ def test_class__that_no_mask_has_is_said_and_the_shares_are_logged(
 ):
     with caplog.at_level(logging.INFO):
         check(dataset_of(root), dataset_of(root, 'valid'))
-    assert capsys.readouterr().err == 'no training mask has these classes: Metal\n'
+    assert capsys.readouterr().err == (
+        'no training mask has these classes: Metal\n'
+        'no validation mask has these classes: Metal\n'
+    )
     before, after = caplog.messages
     assert before.endswith('Background 75.00 %, Paper 25.00 %')
     assert after == 'labels of 4 training samples, by id: 0 75.00 %, 1 25.00 %'
@@ -97,10 +101,71 @@ def test_set__without_a_label_stops(root):
         check(dataset_of(root))
 
 
+def test_validation__without_a_label_stops(root):
+    relabel(root, 0, 255, 'valid')
+    relabel(root, 1, 255, 'valid')
+    for stock in (False, True):
+        valid = dataset_of(root, 'valid', stock=stock)
+        with pytest.raises(InputError, match=r'valid/mask: no pixel of the validation'):
+            check(dataset_of(root), valid)
+
+
+@pytest.mark.parametrize('stock', [False, True])
+def test_validation__names_the_classes_that_it_lacks(root, capsys, stock):
+    """Without any object it scored mIoU 1.0000."""
+    relabel(root, 1, 0, 'valid')
+    check(dataset_of(root), dataset_of(root, 'valid', stock=stock))
+    wanted = 'no validation mask has these classes: Paper, Metal\n'
+    assert capsys.readouterr().err.endswith(wanted)
+
+
+def test_validation__without_masks_is_left_alone(root):
+    prefix = dict(img_path='valid/images')
+    check(dataset_of(root), dataset_of(root, 'valid', LOAD[:1], data_prefix=prefix))
+
+
+@pytest.mark.parametrize('stock', [False, True])
+@pytest.mark.parametrize(('old', 'new'), [(1, 255), (1, 0), (0, 1)])
+def test_set__of_one_class_everywhere_stops(root, stock, old, new):
+    """Binary masks of 0 and 255 scored mIoU 1.0000."""
+    relabel(root, old, new)
+    only = "'Paper'" if new == 1 else "'Background'"
+    message = f'all labelled pixels of the training masks are {only} .*are 0 and 1'
+    with pytest.raises(InputError, match=message):
+        check(dataset_of(root, stock=stock))
+
+
+def test_set__of_one_class_that_the_pipeline_tells_apart_is_right(root):
+    """As where a step of the user's makes 0 and 1 of 0 and 255."""
+
+    class Binary(BaseTransform):
+        def transform(self, results):
+            labels = results['gt_seg_map']
+            results['gt_seg_map'] = (labels == 255).astype(np.uint8)
+            return results
+
+    relabel(root, 1, 255)
+    check(dataset_of(root, pipeline=[*LOAD, dict(type=Binary), PACK]))
+
+
+def test_stock_dataset__all_masks_are_read_before_one_class_is_too_few(
+    root, monkeypatch
+):
+    monkeypatch.setattr(label_counts, 'MASKS', 2)
+    for number in (0, 2):  # those that a look at every second mask would see
+        write_mask(root / f'train/mask/{number}.png', np.zeros((8, 8), np.uint8))
+    check(dataset_of(root, stock=True))
+
+
 def test_outputs__without_a_label_stop(root):
-    """As where reduce_zero_label, or padding, leaves nothing."""
-    relabel(root, 1, 0)
-    dataset = dataset_of(root, reduce_zero_label=True)
+    """As where padding leaves nothing."""
+
+    class Blank(BaseTransform):
+        def transform(self, results):
+            results['gt_seg_map'][:] = 255
+            return results
+
+    dataset = dataset_of(root, pipeline=[*LOAD, dict(type=Blank), PACK])
     with pytest.raises(InputError, match=r'4 samples of the .* pipeline have no label'):
         check(dataset)
 
