@@ -60,12 +60,15 @@ class SampleCheckHook(Hook):
         """Check all, or stop."""
         dataset = runner.train_dataloader.dataset
         trained = [leaf for leaf in leaves_of(dataset) if infos_of(leaf)]
-        total, drawn = None, None
+        total, drawn, absent = None, None, []
         if trained:
-            total = self._check_labels(runner, trained)
+            total, absent = self._check_labels(runner, trained)
             self._check_leaks(runner, trained)
+            self._note_absent('training', absent)
         if runner.val_loop is not None:
-            self._check_validation(runner.val_loop.dataloader.dataset)
+            lacking = _check_validation(runner.val_loop.dataloader.dataset)
+            # What training lacks too has been named.
+            self._note_absent('validation', [n for n in lacking if n not in absent])
         if hasattr(dataset, '__len__'):
             self._note_repeated(runner, len(dataset))
             if self.samples:
@@ -88,37 +91,25 @@ class SampleCheckHook(Hook):
                 'repeats them'
             )
 
-    def _check_labels(self, runner: Runner, leaves: list[Any]) -> np.ndarray | None:
-        """Return the labelled pixels by class; None where not all are known."""
+    def _check_labels(
+        self, runner: Runner, leaves: list[Any]
+    ) -> tuple[np.ndarray | None, list[str]]:
+        """Return the labelled pixels by class if all are known, and absent classes."""
         found = [labels_of(leaf) for leaf in leaves]
         total = _sum([pixels for pixels in found if pixels is not None])
         whole = all(pixels is not None for pixels in found)
         if not total.any():
             if whole:
                 raise _without_labels(leaves[0], 'training', 'check the masks')
-            return None
+            return None, []
         names = class_names(leaves[0], total)
         shares = _shares(total, names)
         runner.logger.info(f'labels of the training masks: {shares}')
-        self._note_absent('training', names, total)
-        return total if whole else None
+        return total if whole else None, _absent(names, total)
 
-    def _check_validation(self, dataset: Any) -> None:
-        leaves = [leaf for leaf in leaves_of(dataset) if infos_of(leaf)]
-        plain = [leaf for leaf in leaves if reads_plain_masks(leaf)]
-        found = [pixels for leaf in plain if (pixels := labels_of(leaf)) is not None]
-        if not found or len(found) < len(leaves):
-            return
-        total = _sum(found)
-        if not total.any():
-            way_out = 'check the masks, or train without validation'
-            raise _without_labels(leaves[0], 'validation', way_out)
-        self._note_absent('validation', class_names(leaves[0], total), total)
-
-    def _note_absent(self, part: str, names: list[str], total: np.ndarray) -> None:
-        absent = [name for name, n in zip(names, total, strict=False) if not n]
-        if absent:
-            self._notes.append(f'no {part} mask has these classes: {", ".join(absent)}')
+    def _note_absent(self, part: str, names: list[str]) -> None:
+        if names:
+            self._notes.append(f'no {part} mask has these classes: {", ".join(names)}')
 
     def _check_leaks(self, runner: Runner, leaves: list[Any]) -> None:
         loop = runner.val_loop
@@ -172,6 +163,28 @@ class SampleCheckHook(Hook):
         shares = _shares(total, range(256))
         runner.logger.info(f'labels of {len(draws)} training samples, by id: {shares}')
         return total
+
+
+def _check_validation(dataset: Any) -> list[str]:
+    """Return the classes that no mask of the validation has, as far as it is known.
+
+    Raises:
+        InputError: No pixel has a label.
+    """
+    leaves = [leaf for leaf in leaves_of(dataset) if infos_of(leaf)]
+    plain = [leaf for leaf in leaves if reads_plain_masks(leaf)]
+    found = [pixels for leaf in plain if (pixels := labels_of(leaf)) is not None]
+    if not found or len(found) < len(leaves):
+        return []
+    total = _sum(found)
+    if not total.any():
+        way_out = 'check the masks, or train without validation'
+        raise _without_labels(leaves[0], 'validation', way_out)
+    return _absent(class_names(leaves[0], total), total)
+
+
+def _absent(names: list[str], total: np.ndarray) -> list[str]:
+    return [name for name, n in zip(names, total, strict=False) if not n]
 
 
 def _sum(counts: list[np.ndarray]) -> np.ndarray:
