@@ -8,10 +8,10 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmsegmentation.command import InputError
+from mmsegmentation.datasets.label_counts import MASKS
 from mmsegmentation.datasets.leaves import infos_of, leaves_of
 from mmsegmentation.datasets.quarantine import reads_plain_masks
 from mmsegmentation.datasets.sample_facts import mask_checksums
-from mmsegmentation.engine.sample_check_hook import MASKS
 
 
 @HOOKS.register_module()
