@@ -17,10 +17,12 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmsegmentation.engine.class_weight_hook import losses_of
 from mmsegmentation.engine.mean_loss_hook import MeanLossHook
 from mmsegmentation.engine.resume_hook import ResumeHook
 from mmsegmentation.models.cpu_sync_batch_norm import sync_on_cpu
 from mmsegmentation.models.shared_dropout import share_dropout
+from mmsegmentation.models.shared_loss import share_losses
 from mmsegmentation.pretrained import read_data_alone
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ def share_batch(model: nn.Module, sync_bn: str | None) -> None:
         revert_sync_batchnorm(model)  # PyTorch's refuses the CPU all the same
         return
     share_dropout(model)
+    share_losses(losses_of(model))
     if not torch.cuda.is_available():
         sync_on_cpu(model, every=sync_bn is not None)
     elif sync_bn:

@@ -1,7 +1,9 @@
-from mmseg.models.losses.dice_loss import dice_loss
+import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
+
+from mmsegmentation.models.shared_loss import sum_of_all
 
 
 @MODELS.register_module()
@@ -43,6 +45,9 @@ class ClasswiseDiceLoss(nn.Module):
     ) -> Tensor:
         """Return the mean over the classes that occur; 0 where no pixel has a label.
 
+        Of several processes in training these are the pixels of all. In evaluation each
+        stands for itself.
+
         Args:
             cls_score: Logits, (N, classes, H, W).
             label: True class ids, (N, H, W) int64.
@@ -54,15 +59,16 @@ class ClasswiseDiceLoss(nn.Module):
         probs = cls_score.softmax(dim=1) * counted[:, None]
         ids = label.where(label != ignore_index, 0)
         truth = one_hot(ids, cls_score.shape[1]).movedim(-1, 1) * counted[:, None]
-        present = truth.sum((0, 2, 3)) > 0
+        power = 1 if self.naive_dice else 2
+        terms = probs * truth, probs**power, truth**power, truth
+        sums = torch.stack([term.sum((0, 2, 3)) for term in terms])
+        if self.training:
+            sums = sum_of_all(sums)
+        both, predicted, true, pixels = sums
+        present = pixels > 0
         if not present.any():
             return cls_score.sum() * 0
-        # dice_loss has a value for each image: here a class stands in its place.
-        by_class = [maps.transpose(0, 1)[present] for maps in (probs, truth)]
-        return self.loss_weight * dice_loss(
-            *by_class,
-            weight=None,
-            eps=self.eps,
-            naive_dice=self.naive_dice,
-            ignore_index=None,
-        )
+        # Where MMSegmentation's dice_loss has its eps.
+        above, below = (self.eps, self.eps) if self.naive_dice else (0, 2 * self.eps)
+        dice = (2 * both + above) / (predicted + true + below)
+        return self.loss_weight * (1 - dice[present]).mean()

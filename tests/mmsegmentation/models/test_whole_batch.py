@@ -18,6 +18,7 @@ from mmsegmentation.engine.quiet import share_batch
 from mmsegmentation.models import SoftmaxFocalLoss
 from mmsegmentation.models.cpu_sync_batch_norm import CPUSyncBatchNorm
 from mmsegmentation.models.shared_dropout import SharedDropout
+from mmsegmentation.models.shared_loss import share_losses
 from tests.forked import run_two
 
 CONFIG = 'configs/demo/upernet_convnext-mini_1xb8-cutmix-360it_drawn-128x128.py'
@@ -32,6 +33,10 @@ def model() -> nn.Module:
     cfg = Config.fromfile(ROOT / CONFIG, import_custom_modules=False).model
     cfg.backbone.drop_path_rate = 0.3
     cfg.decode_head.norm_cfg = cfg.auxiliary_head.norm_cfg = dict(type='SyncBN')
+    cfg.decode_head.loss_decode = [
+        dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        dict(type='ClasswiseDiceLoss'),
+    ]
     torch.manual_seed(0)
     model = MODELS.build(cfg)
     model.init_weights()
@@ -47,7 +52,7 @@ def train(model: nn.Module, rank: int, world_size: int) -> tuple[list, dict]:
     for _ in range(STEPS):
         images = torch.randn(4, 3, 64, 64, generator=generator).double()
         labels = torch.randint(0, 11, (4, 1, 64, 64), generator=generator)
-        labels[:, :, :9] = 255
+        labels[:, :, :9] = labels[0, :, :30] = 255
         samples = [
             SegDataSample(gt_sem_seg=PixelData(data=label))
             for label in labels[rank::world_size]
@@ -161,12 +166,87 @@ def test_shared_dropout__drops_nothing_in_evaluation():
     assert (SharedDropout(nn.Dropout(0.9)).eval()(x) == x).all()
 
 
-def test_focal_loss__pixels_of_all_processes_count_alike(tmp_path):
-    loss = SoftmaxFocalLoss()
+WEIGHTS = [0.5, 2.0, 1.0]
+LOSSES = {
+    'focal': dict(type='SoftmaxFocalLoss'),
+    'dice by class': dict(type='ClasswiseDiceLoss', loss_weight=0.3),
+    'naive dice by class': dict(type='ClasswiseDiceLoss', naive_dice=True),
+    'dice by image': dict(type='DiceLoss', use_sigmoid=False),
+    'lovasz': dict(type='LovaszLoss', reduction='none'),
+    'weighted lovasz': dict(type='LovaszLoss', reduction='none', class_weight=WEIGHTS),
+    'lovasz by image': dict(type='LovaszLoss', per_image=True),
+    'ce': dict(type='CrossEntropyLoss'),
+    'ce of labelled': dict(type='CrossEntropyLoss', avg_non_ignore=True),
+    'weighted ce': dict(type='CrossEntropyLoss', class_weight=WEIGHTS),
+    'sigmoid of labelled': dict(
+        type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True
+    ),
+}
+
+
+def loss_and_slope(loss, logits, label):
+    own = logits.clone().requires_grad_()
+    value = loss(own, label, ignore_index=255)
+    (slope,) = torch.autograd.grad(value.sum(), own)
+    return value.detach(), slope
+
+
+@pytest.mark.filterwarnings('ignore:Default ``avg_non_ignore``')
+@pytest.mark.parametrize('cfg', LOSSES.values(), ids=LOSSES)
+def test_losses__of_two_processes_are_that_of_one(tmp_path, cfg):
+    init_default_scope('mmseg')
+    loss = MODELS.build(cfg)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 3, 4, 5, generator=generator)
+    label = torch.randint(0, 3, (4, 4, 5), generator=generator)
+    label[0, :3] = label[2, 0] = 255  # the first process has fewer labels
+    label[1::2][label[1::2] == 2] = 0  # and the second one class less
+
+    def half(rank):
+        share_losses([loss])
+        return loss_and_slope(loss, logits[rank::2], label[rank::2])
+
+    halves = run_two(tmp_path, half)
+    value, slope = loss_and_slope(loss, logits, label)
+    torch.testing.assert_close(
+        sum(own for own, _ in halves) / 2, value, rtol=1e-6, atol=0
+    )
+    for rank, (_, own) in enumerate(halves):
+        torch.testing.assert_close(own / 2, slope[rank::2], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize('name', ['lovasz', 'dice by class', 'ce of labelled'])
+def test_losses__of_an_evaluation_are_of_the_own_images(tmp_path, name):
+    init_default_scope('mmseg')
+    loss = MODELS.build(LOSSES[name]).eval()
     logits, label = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
     label[0, :3] = 255
-    halves = run_two(tmp_path, lambda rank: loss(logits[rank::2], label[rank::2]))
-    torch.testing.assert_close(sum(halves) / 2, loss(logits, label))
+
+    def half(rank):
+        share_losses([loss])
+        return loss_and_slope(loss, logits[rank::2], label[rank::2])
+
+    halves = run_two(tmp_path, half)
+    for rank, found in enumerate(halves):
+        wanted = loss_and_slope(loss, logits[rank::2], label[rank::2])
+        torch.testing.assert_close(found, wanted)
+
+
+def test_losses__of_pictures_of_two_sizes_are_that_of_one(tmp_path):
+    loss = MODELS.build(LOSSES['lovasz'])
+    logits, label = torch.randn(1, 3, 4, 9), torch.randint(0, 3, (1, 4, 9))
+    parts = slice(0, 3), slice(3, 9)
+
+    def part(rank):
+        share_losses([loss])
+        own = logits[..., parts[rank]], label[..., parts[rank]]
+        return loss_and_slope(loss, *own)
+
+    found = run_two(tmp_path, part)
+    value, slope = loss_and_slope(loss, logits, label)
+    torch.testing.assert_close((found[0][0] + found[1][0]) / 2, value)
+    together = torch.cat([own for _, own in found], -1) / 2
+    torch.testing.assert_close(together, slope)
 
 
 def test_focal_loss__of_a_validation_is_of_the_own_image(tmp_path):

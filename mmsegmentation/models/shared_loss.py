@@ -1,0 +1,85 @@
+"""Losses over the images of all processes, as one process would have them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
+from mmseg.models.losses import CrossEntropyLoss, LovaszLoss
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def share_losses(losses: Iterable[nn.Module]) -> None:
+    """Let losses of one of several processes work on the images of all in training.
+
+    The mean of the processes' losses, and of their gradients, is then that of one
+    process with the whole batch:
+
+    - MMSegmentation's ``CrossEntropyLoss`` with ``class_weight`` or ``avg_non_ignore``
+      divides by the mean over the processes of what each would divide by;
+    - its ``LovaszLoss`` sorts the pixels of all processes, in each of them.
+
+    Ours do so by themselves. Means over images or over all pixels of batches of one
+    size need nothing; any other loss stays one of the process's own images.
+    """
+    for loss in losses:
+        if type(loss) is CrossEntropyLoss:
+            loss.register_forward_pre_hook(_share_average, with_kwargs=True)
+        elif type(loss) is LovaszLoss and not loss.per_image:
+            loss.register_forward_pre_hook(_share_pixels, with_kwargs=True)
+
+
+def sum_of_all(own: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes.
+
+    The gradient is right where the processes' gradients are averaged, as MMEngine's
+    wrappers do: each process makes its own share, times their number.
+    """
+    total = own.detach().clone()
+    all_reduce(total)
+    return total + (own - own.detach()) * get_world_size()
+
+
+def _share_average(loss: CrossEntropyLoss, args: tuple, kwargs: dict) -> Any:
+    """Add ``avg_factor`` to the arguments of a cross entropy, where it needs one."""
+    weighs = loss.class_weight is not None and not loss.use_sigmoid
+    reduction = kwargs.get('reduction_override') or loss.reduction
+    if (
+        not (weighs or loss.avg_non_ignore)
+        or loss.use_mask
+        or reduction != 'mean'
+        or not loss.training
+        or kwargs.get('avg_factor') is not None
+    ):
+        return None
+    scores, label, *_ = args
+    counted = label[label != kwargs.get('ignore_index', -100)]
+    if weighs:
+        total = scores.new_tensor(loss.class_weight)[counted].sum()
+    else:
+        total = scores.new_tensor(float(counted.numel()))
+        if loss.use_sigmoid and scores.dim() != label.dim() and scores.shape[1] > 1:
+            total *= scores.shape[1]  # each pixel is one for each class
+    all_reduce(total, 'mean')
+    return args, {**kwargs, 'avg_factor': total}
+
+
+def _share_pixels(loss: LovaszLoss, args: tuple, kwargs: dict) -> Any:
+    """Put the logits and labels of all processes in the place of the own ones."""
+    if not loss.training:
+        return None
+    scores, label, *more = args
+    ignored = kwargs.get('ignore_index', 255)
+    if ignored is None:
+        raise ValueError('LovaszLoss in several processes needs an ignore_index')
+    flat = scores.movedim(1, 0).flatten(1)
+    sizes = all_gather(torch.tensor([flat.shape[1]], device=scores.device))
+    padding = (0, int(max(sizes)) - flat.shape[1])
+    parts = all_gather(functional.pad(flat.detach(), padding))
+    labels = all_gather(functional.pad(label.flatten(), padding, value=ignored))
+    own = functional.pad(flat, padding)
+    # The gradients are averaged over the processes, and each has that of its own alone.
+    parts[get_rank()] = own.detach() + (own - own.detach()) * get_world_size()
+    whole = torch.cat(parts, 1)[None, ..., None]
+    return (whole, torch.cat(labels)[None, :, None], *more), kwargs
