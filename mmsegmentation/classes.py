@@ -1,5 +1,11 @@
 """The class table of the recycling competition: the one place where it stands."""
 
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
 CLASSES = (
     'Background',
     'General trash',
@@ -30,6 +36,8 @@ PALETTE = (
 )
 
 IGNORE_INDEX = 255
+# The colour of ignored pixels.
+WHITE = (255, 255, 255)
 
 # The official table's own spelling.
 ALIASES = {'Backgroud': 'Background'}
@@ -38,12 +46,37 @@ ALIASES = {'Backgroud': 'Background'}
 def palette_of(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     """Return one RGB colour per class, 0-255; the recycling colours come first.
 
+    Args:
+        num_classes: 1 to 255.
+
     >>> palette_of(2)
     ((0, 0, 0), (192, 0, 128))
     """
-    # Channels of unequal period, so that no colour comes twice.
-    extra = tuple(
-        (i * 67 % 200 + 55, i * 131 % 199 + 55, i * 197 % 200 + 55)
-        for i in range(len(PALETTE), num_classes)
-    )
-    return (PALETTE + extra)[:num_classes]
+    further = _further_colours() if num_classes > len(PALETTE) else ()
+    return (PALETTE + further)[:num_classes]
+
+
+@cache
+def _further_colours() -> tuple[tuple[int, int, int], ...]:
+    """Return the colours of classes 11 to 254: each the farthest from all before it.
+
+    And from white, which marks ignored pixels; what is nearly black is left out.
+    """
+    import numpy as np
+
+    # Of equal steps the eye sees one in green best, and one in red least.
+    weights = np.array([2, 4, 3])
+
+    def squares(colour: tuple[int, int, int]) -> np.ndarray:
+        return ((colours - np.array(colour)) ** 2 * weights).sum(1)
+
+    levels = np.arange(0, 256, 28)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    colours = colours[squares((0, 0, 0)) >= weights.sum() * 50**2]
+    nearest = np.min([squares(colour) for colour in (*PALETTE, WHITE)], axis=0)
+    chosen = []
+    for _ in range(len(PALETTE), IGNORE_INDEX):
+        red, green, blue = colours[nearest.argmax()].tolist()
+        chosen.append((red, green, blue))
+        nearest = np.minimum(nearest, squares(chosen[-1]))
+    return tuple(chosen)

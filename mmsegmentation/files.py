@@ -148,7 +148,7 @@ def _open(path: Path) -> Image.Image:
         ) from None
 
 
-def write_mask(path: Path, label_map: np.ndarray, num_classes: int = 11) -> None:
+def write_mask(path: Path, label_map: np.ndarray, num_classes: int = 255) -> None:
     """Write class ids, (H, W) uint8, as a palette PNG; 255 is shown in white."""
     write_whole(path, encode_mask(label_map, num_classes))
 

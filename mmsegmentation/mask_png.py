@@ -6,13 +6,15 @@ from functools import cache
 
 import numpy as np
 
-from mmsegmentation.classes import palette_of
+from mmsegmentation.classes import IGNORE_INDEX, palette_of
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 
-def encode_mask(label_map: np.ndarray, num_classes: int = 11) -> bytes:
+def encode_mask(label_map: np.ndarray, num_classes: int = IGNORE_INDEX) -> bytes:
     """Return class ids, (H, W) uint8, as the content of a palette PNG.
+
+    Ids from ``num_classes`` on are shown in white.
 
     Not by Pillow: a mask of 512 x 512 takes it 0.75 ms at its quickest (with
     ``compress_type=3``, by runs of equal ids as here) and this 0.42 ms, which is a

@@ -1,6 +1,7 @@
 """The class table, written a second time, and colours for tables of any length."""
 
 import numpy as np
+import pytest
 
 from mmsegmentation.classes import CLASSES, PALETTE, palette_of
 
@@ -40,3 +41,14 @@ def test_palette_of__colours_are_distinct_and_none_is_the_white_of_255():
     assert len({*colours, (255, 255, 255)}) == 256
     assert np.array(colours).min() >= 0
     assert np.array(colours).max() <= 255
+
+
+@pytest.mark.parametrize(('num_classes', 'least'), [(60, 30), (255, 20)])
+def test_palette_of__colours_can_be_told_apart(num_classes, least):
+    """Two of the first thirty were 6 apart; those of recycling are 30 and more."""
+    colours = np.array([*palette_of(num_classes), (255, 255, 255)])
+    steps = (colours[:, None] - colours[None]) ** 2 @ np.array([2, 4, 3]) / 9
+    np.fill_diagonal(steps, np.inf)
+    assert np.sqrt(steps.min()) > least
+    # None but the background's is nearly black.
+    assert np.sqrt(steps[0, 1:].min()) > 45

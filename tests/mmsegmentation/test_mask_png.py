@@ -47,6 +47,14 @@ def test_encode_mask__palette_ends_in_white(num_classes):
     assert colours == [table[0], table[-1], (255, 255, 255)]
 
 
+def test_encode_mask__each_id_has_its_colour_and_255_alone_is_white():
+    """Classes from 11 on were white."""
+    image = opened(encode_mask(np.arange(256, dtype=np.uint8)[None]))
+    colours = [image.convert('RGB').getpixel((x, 0)) for x in range(256)]
+    assert colours == [*palette_of(255), (255, 255, 255)]
+    assert len(set(colours)) == 256
+
+
 @pytest.mark.parametrize(
     'wrong',
     [np.zeros((2, 2, 3), np.uint8), np.zeros((0, 2), np.uint8), np.zeros((2, 2))],
