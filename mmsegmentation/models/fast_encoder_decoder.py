@@ -9,16 +9,15 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
-from torch.nn import functional
 
 from mmsegmentation.models.logit_map import (
     STRIP_MEMORY,
     DenseLogits,
     LogitMap,
-    ResizedLogits,
+    WindowedLogits,
 )
 from mmsegmentation.models.on_demand import Labels, OnDemand
-from mmsegmentation.models.resize_matrix import way_back_matrix
+from mmsegmentation.models.resize_matrix import Axis, window_matrices
 from mmsegmentation.precision import autocast, precision_of
 
 # Windows that are computed together; more gain little and take memory.
@@ -81,15 +80,13 @@ class FastEncoderDecoder(EncoderDecoder):
             samples = [_copy(sample) for sample in data_samples]
             meta = samples[0].metainfo
             size = meta.get('pad_shape', meta.get('img_shape', size))[:2]
+        axes = self._axes(inputs, size)
         with autocast(inputs.device.type, self.precision):
-            if self._slides(inputs):
-                logits, size = self._slide(inputs), inputs.shape[2:]
-            else:
-                logits = self._logits(inputs)
-        if logits.dtype != torch.float64:
-            logits = logits.float()
-        for sample, each in zip(samples, logits, strict=True):
-            logit_map = self._map(each, size, sample.metainfo)
+            windows = self._windows(inputs, axes)
+        if windows.dtype != torch.float64:
+            windows = windows.float()
+        for sample, each in zip(samples, windows, strict=True):
+            logit_map = self._map(each, axes, sample.metainfo)
             sample.seg_logits = OnDemand(logit_map)
             if self._decides:
                 put_decision(sample, logit_map)
@@ -106,51 +103,50 @@ class FastEncoderDecoder(EncoderDecoder):
     def _logits(self, images: Tensor) -> Tensor:
         return self.decode_head.forward(self.extract_feat(images))
 
-    def _slides(self, inputs: Tensor) -> bool:
-        """Tell whether more than one window is needed."""
+    def _axes(self, inputs: Tensor, size: Sequence[int]) -> tuple[Axis, ...]:
+        """Return the windows down and across.
+
+        Args:
+            size: What MMSegmentation takes for the size of the network's input, where
+                it sees all at once.
+        """
         cfg = self.test_cfg or {}
         mode = cfg.get('mode', 'whole')
         if mode not in ('whole', 'slide'):
             raise ValueError(f"mode must be 'whole' or 'slide', got {mode!r}")
         if mode == 'whole':
-            return False
-        return any(map(int.__gt__, inputs.shape[2:], cfg['crop_size']))
+            return tuple(Axis(side, [0], side) for side in size)
+        sides = zip(inputs.shape[2:], cfg['crop_size'], cfg['stride'], strict=True)
+        return tuple(
+            Axis(side, _starts(side, window, stride), min(window, side))
+            for side, window, stride in sides
+        )
 
-    def _slide(self, inputs: Tensor) -> Tensor:
-        """Return the mean logits of windows that overlap, at the size of the images."""
-        n, _, height, width = inputs.shape
-        cfg = self.test_cfg
-        rows = _starts(height, cfg['crop_size'][0], cfg['stride'][0])
-        columns = _starts(width, cfg['crop_size'][1], cfg['stride'][1])
-        rows_in, columns_in = map(min, cfg['crop_size'], (height, width))
+    def _windows(self, inputs: Tensor, axes: Sequence[Axis]) -> Tensor:
+        """Return logits, (N, windows down, windows across, channels, h, w)."""
+        down, across = axes
+        if len(down.starts) == len(across.starts) == 1:
+            return self._logits(inputs)[:, None, None]
         places = [
-            (image, slice(top, top + rows_in), slice(left, left + columns_in))
-            for top in rows
-            for left in columns
-            for image in range(n)
+            (image, slice(top, top + down.window), slice(left, left + across.window))
+            for image in range(len(inputs))
+            for top in down.starts
+            for left in across.starts
         ]
-        total = inputs.new_zeros((n, self.out_channels, height, width))
-        count = inputs.new_zeros((n, 1, height, width))
-        step = cfg.get('windows', WINDOWS)
+        step = self.test_cfg.get('windows', WINDOWS)
+        logits = []
         for start in range(0, len(places), step):
             group = places[start : start + step]
             windows = torch.stack([inputs[i, :, y, x] for i, y, x in group])
-            logits = functional.interpolate(
-                self._logits(windows).float(),
-                size=windows.shape[2:],
-                mode='bilinear',
-                align_corners=self.align_corners,
-            )
-            for (i, y, x), each in zip(group, logits, strict=True):
-                total[i, :, y, x] += each
-                count[i, :, y, x] += 1
-        return total.div_(count)
+            logits.append(self._logits(windows))
+        shape = len(inputs), len(down.starts), len(across.starts)
+        return torch.cat(logits).unflatten(0, shape)
 
-    def _map(self, logits: Tensor, size: Sequence[int], meta: dict) -> LogitMap:
-        """Return the logits of one image, (C, h, w), led to the image's own size.
+    def _map(self, windows: Tensor, axes: Sequence[Axis], meta: dict) -> LogitMap:
+        """Return the logits of one image, led to the image's own size.
 
         Args:
-            size: Height and width of the network's input, padding included.
+            windows: Logits, (windows down, windows across, channels, h, w).
             meta: ``ori_shape``, ``padding_size`` and flip, as MMSegmentation's.
         """
         pads = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
@@ -159,19 +155,21 @@ class FastEncoderDecoder(EncoderDecoder):
             raise ValueError(f'a flip by {flipped!r} cannot be undone')
         one = self.out_channels == 1
         options = self.decode_head.threshold if one else None, self.strip_memory
-        original = tuple(meta.get('ori_shape', size)[:2])
-        moved = any(pads) or flipped
-        if not moved and tuple(logits.shape[1:]) == tuple(size) == original:
+        size = [axis.size for axis in axes]
+        small, original = list(windows.shape[3:]), list(meta.get('ori_shape', size)[:2])
+        if small == size == original and not any(pads) and flipped is None:
+            logits = windows[0, 0]
             return DenseLogits(logits.sigmoid() if one else logits, *options)
-        axes = ('vertical', pads[2:]), ('horizontal', pads[:2])
-        sizes = zip(logits.shape[1:], size, original, strict=True)
+        back = (pads[2:], flipped == 'vertical'), (pads[:2], flipped == 'horizontal')
         # In float32, whatever the caller computes in: it decides the labels.
-        with torch.autocast(logits.device.type, enabled=False):
+        with torch.autocast(windows.device.type, enabled=False):
             rows, columns = (
-                way_back_matrix(steps, pad, flipped == axis, logits, self.align_corners)
-                for steps, (axis, pad) in zip(sizes, axes, strict=True)
+                window_matrices(axis, *sizes, *way, windows, self.align_corners)
+                for axis, sizes, way in zip(
+                    axes, zip(small, original, strict=True), back, strict=True
+                )
             )
-        return ResizedLogits(logits, rows, columns, *options)
+        return WindowedLogits(windows, rows, columns, *options)
 
 
 def put_decision(sample: SegDataSample, logit_map: LogitMap) -> None:

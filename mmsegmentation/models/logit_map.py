@@ -115,60 +115,98 @@ class DenseLogits(LogitMap):
         return strip if strip.dtype == torch.float64 else strip.float()
 
 
-class ResizedLogits(LogitMap):
-    """Small logits, and a matrix for each axis that leads to the size of the image.
+class WindowedLogits(LogitMap):
+    """Small logits of windows, and matrices that lead to the image and add them up.
+
+    A network that sees the whole image has one window.
 
     Args:
-        small: Logits, (channels, h, w).
-        rows: What leads to the rows of the image, (H, h).
-        columns: What leads to its columns, (W, w).
+        windows: Logits, (windows down, windows across, channels, h, w).
+        rows: For each window down, what leads to the rows of the image, (H, h).
+        columns: For each window across, what leads to its columns, (W, w).
     """
 
     def __init__(
         self,
-        small: Tensor,
-        rows: Tensor,
-        columns: Tensor,
+        windows: Tensor,
+        rows: Sequence[Tensor],
+        columns: Sequence[Tensor],
         threshold: float | None = None,
         memory: float = STRIP_MEMORY,
     ) -> None:
-        super().__init__((len(small), len(rows), len(columns)), threshold, memory)
-        self.small = small
-        self.rows = NarrowMatrix(rows)
-        self.columns = NarrowMatrix(columns)
+        shape = windows.shape[2], len(rows[0]), len(columns[0])
+        super().__init__(shape, threshold, memory)
+        self.windows = windows
+        single = windows.shape[:2] == (1, 1)
+        self.rows, self.columns = (
+            [NarrowMatrix(matrix, full=single) for matrix in matrices]
+            for matrices in (rows, columns)
+        )
 
     def logits(self, rows: slice) -> Tensor:
         """Return the logits of some rows, resized in float32."""
         # Whatever the caller computes in: this decides the labels.
-        with torch.autocast(self.small.device.type, enabled=False):
-            sources, weights = self.rows.part(rows)
-            band = self.small[:, sources]
-            width = self.shape[2]
-            strip = torch.cat(
-                [
-                    weights @ self._columns(band, slice(start, start + COLUMNS))
-                    for start in range(0, width, COLUMNS)
-                ],
-                dim=2,
-            )
+        with torch.autocast(self.windows.device.type, enabled=False):
+            if self.windows.shape[:2] == (1, 1):
+                parts = self._parts(0, 0, rows)
+                strip = torch.cat([part for _, _, part in parts], dim=2)
+            else:
+                strip = self._add_up(rows)
         return strip if self.shape[0] > 1 else strip.sigmoid_()
 
-    def _columns(self, band: Tensor, targets: slice) -> Tensor:
-        sources, weights = self.columns.part(targets)
-        return band[:, :, sources] @ weights.T
+    def _add_up(self, rows: slice) -> Tensor:
+        channels, _, width = self.shape
+        size = channels, rows.stop - rows.start, width
+        strip = self.windows.new_zeros(size)
+        for i in range(len(self.rows)):
+            for j in range(len(self.columns)):
+                for down, across, part in self._parts(i, j, rows):
+                    places = slice(down.start - rows.start, down.stop - rows.start)
+                    strip[:, places, across] += part
+        return strip
+
+    def _parts(
+        self, i: int, j: int, rows: slice
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Return what a window gives to some rows, a block of columns at a time."""
+        down = self.rows[i].within(rows)
+        if down.start >= down.stop:
+            return
+        sources, weights = self.rows[i].part(down)
+        band = self.windows[i, j, :, sources]
+        whole = self.columns[j].within(slice(0, self.shape[2]))
+        for start in range(whole.start, whole.stop, COLUMNS):
+            across = slice(start, min(start + COLUMNS, whole.stop))
+            columns, column_weights = self.columns[j].part(across)
+            part = weights @ (band[:, :, columns] @ column_weights.T)
+            yield down, across, part
 
 
 class NarrowMatrix:
-    """A matrix, (targets, sources), with few neighbours in each row that are not 0."""
+    """A matrix, (targets, sources), with few neighbours in each row that are not 0.
 
-    def __init__(self, matrix: Tensor) -> None:
+    Args:
+        matrix: The weights.
+        full: Whether every target has a source; else it is looked up.
+    """
+
+    def __init__(self, matrix: Tensor, full: bool) -> None:
         self.matrix = matrix
         self._ends: tuple[Tensor, Tensor] | None = None
+        self.targets = slice(0, len(matrix))
+        if not full:
+            used = (matrix != 0).any(1).nonzero().flatten().tolist()
+            self.targets = slice(used[0], used[-1] + 1) if used else slice(0, 0)
+
+    def within(self, targets: slice) -> slice:
+        """Return those of some targets that have a source."""
+        own = self.targets
+        return slice(max(targets.start, own.start), min(targets.stop, own.stop))
 
     def part(self, targets: slice) -> tuple[slice, Tensor]:
         """Return the sources that some targets need, and their weights."""
-        if targets.stop - targets.start >= len(self.matrix):
-            return slice(None), self.matrix
+        if targets == self.targets:
+            return slice(None), self.matrix[targets]
         first, last = (ends[targets] for ends in self._find_ends())
         sources = slice(int(first.min()), int(last.max()) + 1)
         return sources, self.matrix[targets, sources]

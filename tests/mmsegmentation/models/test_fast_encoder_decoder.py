@@ -150,6 +150,18 @@ def test_predict__one_side_above_the_window_slides_too(windows):
 
 
 @torch.no_grad()
+def test_predict__windows_that_see_padding_alone_give_nothing():
+    images = torch.randn(1, 3, 64, 80)
+    meta = dict(ori_shape=(24, 30), img_shape=(24, 30), pad_shape=(64, 80))
+    meta['img_padding_size'] = [0, 50, 0, 40]
+    test_cfg = dict(mode='slide', crop_size=(16, 16), stride=(16, 16))
+    (stock,), (fast,) = (run(model, images, meta) for model in pair(test_cfg))
+    torch.testing.assert_close(
+        fast.seg_logits.data, stock.seg_logits.data, rtol=1e-4, atol=1e-4
+    )
+
+
+@torch.no_grad()
 @pytest.mark.parametrize('count', [254, 255, 256, 257, 300])
 def test_predict__class_ids_beyond_bytes_are_exact(count):
     # The bias alone decides: by the first image the last class.
