@@ -9,6 +9,11 @@ Run:    python tools/train.py \
 _base_ = '../convnext/upernet_convnext-tiny_1xb4-cutmix-60e_recycle-512x512.py'
 
 custom_hooks = [
-    dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=2e-4),
+    dict(
+        type='EMAHook',
+        ema_type='ExponentialMovingAverage',
+        momentum=2e-4,
+        update_buffers=True,
+    ),
     *_base_.custom_hooks,
 ]

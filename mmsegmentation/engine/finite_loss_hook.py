@@ -1,6 +1,6 @@
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ class FiniteLossHook(Hook):
     """Keep a loss or gradient that is not finite out of the weights.
 
     The optimiser makes no such step: weights, its own state and the statistics of batch
-    norm stay what they were. Up to ``max_skips`` steps of a run are left out; at the
-    next one the run stops, after a checkpoint of the state before that step. The work
-    folder's ``not_finite.json`` names the images of each such batch, and its losses. Of
-    gradients it reads the norm alone, where ``clip_grad`` computes it. A checkpoint
-    whose weights are not finite is never written.
+    norm stay what they were. A loss is the mean that the log has. Up to ``max_skips``
+    steps of a run are left out; at the next one the run stops, after a checkpoint of
+    the state before that step. The work folder's ``not_finite.json`` names the images
+    of each such batch, and its losses. Of gradients it reads the norm alone, where
+    ``clip_grad`` computes it. A checkpoint whose weights are not finite is never
+    written.
 
     A GPU does not wait: the loss is on its way from the forward pass while the backward
     pass is queued, and read when that is done.
@@ -125,9 +126,9 @@ class FiniteLossHook(Hook):
         if not (isinstance(output, dict) and torch.is_grad_enabled()):
             return
         self._losses = {
-            key: torch.stack([part.detach().float().sum() for part in _parts(value)])
+            key: torch.stack([part.detach().float().mean() for part in _parts(value)])
             for key, value in output.items()
-            if 'loss' in key
+            if 'loss' in key and len(_parts(value))
         }
         if self._losses:
             total = torch.cat(list(self._losses.values())).sum()
@@ -243,7 +244,7 @@ def _optimizers(wrapper: Any) -> Iterable[torch.optim.Optimizer]:
     return [part.optimizer for part in parts]
 
 
-def _parts(value: Any) -> Iterable[Tensor]:
+def _parts(value: Any) -> Sequence[Tensor]:
     return [value] if isinstance(value, Tensor) else value
 
 

@@ -52,6 +52,7 @@ CHANGED = {
     'ema': ('custom_hooks.',),
     'backbone0.1': ('optim_wrapper.constructor', 'optim_wrapper.paramwise_cfg.'),
 }
+CONFIGS = sorted(ROOT.glob('configs/**/*.py'))
 PATHS = sorted(FOLDER.glob('*.py'))
 
 
@@ -84,6 +85,18 @@ def test_training__nothing_else_changes(path: Path) -> None:
     found = {key for key in found if not key.startswith(('_', 'max_iters'))}
     assert found
     assert [key for key in found if not key.startswith(allowed)] == []
+
+
+def test_average__of_weights_takes_the_statistics_of_batch_norm_too() -> None:
+    """Those of the last weights would not fit the averaged ones."""
+    averages = {
+        path.name: hook.get('update_buffers')
+        for path in CONFIGS
+        for hook in read(path).get('custom_hooks', [])
+        if hook.type == 'EMAHook'
+    }
+    assert len(averages) > 2
+    assert {name for name, updates in averages.items() if not updates} == set()
 
 
 def head_of(kind: type, loss: dict | list) -> torch.nn.Module:

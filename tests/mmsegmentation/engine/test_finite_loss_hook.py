@@ -183,3 +183,31 @@ def test_spoilt_weights__of_one_process_stop_them_all(tmp_path):
     texts = run_two(tmp_path, act)
     assert texts[0] == texts[1]
     assert 'step 4: the weights are no longer finite (head.weight first)' in texts[0]
+
+
+def test_loss__of_one_process_alone_stops_them_all(tmp_path):
+    """Or the others would make the step, with its gradients."""
+
+    def act(rank):
+        hook = FiniteLossHook()
+        hook._runner = SimpleNamespace(cfg={})
+        losses = {'loss_ce': torch.tensor(NAN if rank else 1.0)}
+        hook._note_losses(nn.Identity(), (), losses)
+        return math.isfinite(hook._reading())
+
+    assert run_two(tmp_path, act) == [False, False]
+
+
+def test_loss__is_the_mean_that_the_log_has():
+    """The sum of a loss without entries is 0, its mean is not a number."""
+    hook = FiniteLossHook()
+    hook._note_losses(nn.Identity(), (), {'loss_ce': torch.tensor([1.0, 3.0])})
+    assert hook._reading() == 2
+    listed = [torch.tensor([1.0, 3.0]), torch.tensor([[5.0]])]
+    losses = {'loss_a': listed, 'loss_b': torch.ones(4), 'loss_of_none': []}
+    hook._note_losses(nn.Identity(), (), losses)
+    assert hook._reading() == 2 + 5 + 1
+    hook._note_losses(
+        nn.Identity(), (), {'loss_ce': torch.ones(0), 'acc': torch.ones(0)}
+    )
+    assert math.isnan(hook._reading())

@@ -6,6 +6,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from mmengine.hooks import EMAHook
+from torch import nn
 
 from mmsegmentation.engine import stop_hook
 from mmsegmentation.engine.stop_hook import StopHook, Stopped
@@ -48,6 +50,24 @@ def test_stop__leaves_where_another_process_does_not_answer(hook, monkeypatch):
         hook.after_train_iter(SimpleNamespace(hooks=[], iter=2, epoch=0), 2)
     assert left.value.code == 143
     assert not isinstance(left.value, Stopped)
+
+
+def test_stop__in_validation_saves_the_weights_of_training(monkeypatch):
+    """EMAHook has put the averaged ones in their place."""
+    monkeypatch.setattr(stop_hook, 'get_world_size', lambda: 1)
+    model = nn.Linear(1, 1, bias=False)
+    average = EMAHook(momentum=0.5)
+    runner = SimpleNamespace(model=model, hooks=[average], iter=2, epoch=0)
+    average.before_run(runner)
+    average.ema_model.module.weight.data.fill_(7)
+    model.weight.data.fill_(3)
+    average.before_val_epoch(runner)
+    assert model.weight.item() == 7
+    hook = StopHook()
+    hook.signal = signal.SIGTERM
+    with pytest.raises(Stopped):
+        hook.after_val_iter(runner, 0)
+    assert (model.weight.item(), average.ema_model.module.weight.item()) == (3, 7)
 
 
 def test_stop__closed_terminal_saves_unless_nohup_was_asked_for(monkeypatch):
