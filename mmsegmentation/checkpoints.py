@@ -237,13 +237,8 @@ def describe_start(model: 'Module', content: dict, path: str) -> list[str]:
         InputError: Nothing fits.
     """
     given, own = content.get('state_dict', content), _inner(model).state_dict()
-    shapes = {
-        name: (tuple(getattr(given[name], 'shape', ())), tuple(value.shape))
-        for name, value in own.items()
-        if name in given and not name.endswith(COMPUTED)
-    }
-    wrong = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
-    if len(wrong) == len(shapes):
+    count, wrong = compare_shapes(own, given)
+    if not count:
         raise InputError(
             path,
             f'none of its weights fits the model, {next(iter(given), "none")} first',
@@ -255,19 +250,41 @@ def describe_start(model: 'Module', content: dict, path: str) -> list[str]:
     unused = [name for name in given if name not in own]
     lines = []
     if wrong:
-        lines.append(f'not taken, of another shape: {_shown_shapes(wrong)}')
+        lines.append(shown_shapes(wrong))
     if missing:
         lines.append(f'not in it, left as they start: {shown_modules(missing)}')
     if unused:
         lines.append(f'not taken, no such part here: {shown_modules(unused)}')
-    taken = f"{len(shapes) - len(wrong)} of the model's {len(names)} weights"
-    return [f'{path}: {taken} start from it', *lines] if lines else []
+    taken = f"{path}: {count} of the model's {len(names)} weights start from it"
+    return [taken, *lines] if lines else []
 
 
-def _shown_shapes(wrong: Mapping[str, tuple[tuple, tuple]]) -> str:
+def compare_shapes(
+    own: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[int, dict[str, tuple[tuple, tuple]]]:
+    """Return how many of a model's weights fit, and those that have another shape.
+
+    Args:
+        own: The model's, by name.
+        given: A checkpoint's.
+
+    Returns:
+        The count, and for each name the checkpoint's shape and the model's.
+    """
+    shapes = {
+        name: (tuple(getattr(given[name], 'shape', ())), tuple(value.shape))
+        for name, value in own.items()
+        if name in given and not name.endswith(COMPUTED)
+    }
+    wrong = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
+    return len(shapes) - len(wrong), wrong
+
+
+def shown_shapes(wrong: Mapping[str, tuple[tuple, tuple]]) -> str:
+    """Return a line on weights of another shape, the first ones by name."""
     shown = [f'{name} {there}, here {here}' for name, (there, here) in wrong.items()]
     more = [f'and {len(shown) - SHOWN} more'] if len(shown) > SHOWN else []
-    return ', '.join([*shown[:SHOWN], *more])
+    return f'not taken, of another shape: {", ".join([*shown[:SHOWN], *more])}'
 
 
 def shown_modules(names: Iterable[str]) -> str:

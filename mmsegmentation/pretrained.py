@@ -8,12 +8,18 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmsegmentation.checkpoints import allow_numbers, read_checkpoint
+from mmsegmentation.checkpoints import (
+    allow_numbers,
+    compare_shapes,
+    read_checkpoint,
+    shown_shapes,
+)
 from mmsegmentation.command import InputError
 from mmsegmentation.files import whole_file
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch.nn import Module
 
 PRETRAINED = Path('pretrained')
 # MMClassification's name of weights: it means their backbone, without that prefix.
@@ -103,6 +109,50 @@ def _after_first(find: Callable[[], list[str]]) -> list[str]:
         store.set(name, 'by all')
     store.wait([name], PATIENCE)
     return files if first else find()
+
+
+def describe_pretrained(model: 'Module') -> list[str]:
+    """Return lines on weights of another shape that the parts of a model leave out.
+
+    Of parts that load a file as MMEngine does, which notes such in its log alone.
+
+    Raises:
+        InputError: Nothing of a file fits its part, which would start from scratch.
+    """
+    lines = []
+    for name, part, init_cfg in _loading_parts(model):
+        path, start = init_cfg['checkpoint'], init_cfg.get('prefix') or ''
+        start += '.' if start and not start.endswith('.') else ''
+        content = load_from_anywhere(path)
+        given = content.get('state_dict', content)
+        names = [each for each in given if each.startswith(start)]
+        inside = {each.removeprefix(start): given[each] for each in names}
+        count, wrong = compare_shapes(part.state_dict(), inside)
+        if not count:
+            raise _unfit(path, name, next(iter(given), 'none'))
+        lines += [f'{path}: {shown_shapes(wrong)}'] if wrong else []
+    return lines
+
+
+def _loading_parts(model: 'Module') -> Iterator[tuple[str, 'Module', dict[str, Any]]]:
+    """Yield each part that takes weights by their names, and the config of these."""
+    from mmengine.model import BaseModule
+
+    for name, part in model.named_modules():
+        own = getattr(type(part), 'init_weights', None)
+        if own is BaseModule.init_weights and not part._load_state_dict_pre_hooks:
+            found = part.init_cfg
+            for init_cfg in found if isinstance(found, list) else [found]:
+                if _loads(init_cfg):
+                    yield name, part, init_cfg
+
+
+def _unfit(path: str, name: str, first: str) -> InputError:
+    return InputError(
+        path,
+        f'none of its weights fits {name or "the model"}, {first} first',
+        "set init_cfg.prefix, such as prefix='backbone.', or name other weights",
+    )
 
 
 def start_from_scratch(cfg: 'Config') -> None:

@@ -19,7 +19,11 @@ from mmsegmentation.fold_origin import (
 )
 from mmsegmentation.folds import Fold
 from mmsegmentation.memory import out_of_memory
-from mmsegmentation.pretrained import find_pretrained, start_from_scratch
+from mmsegmentation.pretrained import (
+    describe_pretrained,
+    find_pretrained,
+    start_from_scratch,
+)
 from mmsegmentation.processes import BEGUN, SAVED, is_loss, is_noted, processes
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.real_config import use_real_labels_alone
@@ -137,7 +141,9 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     runner.register_hook(stop)
     if args.resume:
         load_weights(runner.model, content, cfg.load_from)
-    elif cfg.get('load_from'):
+    else:
+        tell(describe_pretrained(runner.model))
+    if cfg.get('load_from') and not args.resume:
         tell(describe_start(runner.model, content, cfg.load_from))
     del content  # of the size of the model and its optimiser
     if is_main_process():

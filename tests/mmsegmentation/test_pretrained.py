@@ -16,6 +16,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.fileio import PetrelBackend
+from mmengine.model import BaseModule
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import distributed
@@ -23,6 +24,7 @@ from torch import distributed
 from mmsegmentation.command import InputError
 from mmsegmentation.pretrained import (
     _places,
+    describe_pretrained,
     find_pretrained,
     start_from_scratch,
 )
@@ -327,3 +329,51 @@ def test_start_from_scratch__drops_what_is_pretrained_wherever_it_stands():
         'part': {},
     }
     assert find_pretrained(cfg) == []
+
+
+class Part(BaseModule):
+    def __init__(self, init_cfg=None):
+        super().__init__(init_cfg)
+        self.conv = torch.nn.Conv2d(4, 2, 1)
+
+
+def part_of(path, **more):
+    return torch.nn.ModuleDict({'backbone': Part({**pretrained(str(path)), **more})})
+
+
+@pytest.fixture
+def three_channels(tmp_path):
+    """Write weights of a ``Part`` for three channels, and those of its classifier."""
+    weights = {'conv.weight': torch.ones(2, 3, 1, 1), 'conv.bias': torch.ones(2)}
+    torch.save({**weights, 'fc.bias': torch.ones(5)}, tmp_path / 'w.pth')
+    whole = {f'backbone.{name}': value for name, value in weights.items()}
+    torch.save({'state_dict': whole}, tmp_path / 'whole.pth')
+    return tmp_path
+
+
+def test_describe_pretrained__names_weights_of_another_shape(three_channels):
+    """What a backbone has no use for, such as a classifier, is no news."""
+    line = 'not taken, of another shape: conv.weight (2, 3, 1, 1), here (2, 4, 1, 1)'
+    for path, more in (('w.pth', {}), ('whole.pth', {'prefix': 'backbone.'})):
+        path = three_channels / path
+        assert describe_pretrained(part_of(path, **more)) == [f'{path}: {line}']
+
+
+def test_describe_pretrained__file_of_which_nothing_is_taken_is_refused(three_channels):
+    message = (
+        r'whole\.pth: none of its weights fits backbone, backbone\.conv\.weight first; '
+        r".*prefix='backbone\.'"
+    )
+    with pytest.raises(InputError, match=message):
+        describe_pretrained(part_of(three_channels / 'whole.pth'))
+
+
+def test_describe_pretrained__leaves_parts_that_load_by_themselves_alone(
+    three_channels,
+):
+    class Own(Part):
+        def init_weights(self):
+            pass
+
+    own = Own(pretrained(str(three_channels / 'whole.pth')))
+    assert describe_pretrained(torch.nn.ModuleDict({'backbone': own})) == []
