@@ -9,8 +9,9 @@ threshold of its class; every other becomes 255 and is ignored in training. An i
 without a trusted pixel is left out.
 
 With --fit, the threshold of each class is the lowest at which the kept pixels of
-OOF_PRED, which are of images with true labels, have the asked precision. A class that
-never has it is not kept at all.
+OOF_PRED, which are of images with true labels, surely have the asked precision: the
+lower end of its 95 % interval over images, ten or more, reaches it. A class that never
+has it is not kept at all.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     text = 'fit the thresholds on these out-of-fold (or validation) predictions'
     add('--fit', type=Path, metavar='OOF_PRED', help=text)
-    text = f'share of kept pixels that must be right in --fit; {PRECISION} if none'
+    text = f'share of kept pixels that must surely be right; {PRECISION} if none'
     add('--precision', type=float, metavar='P', help=text)
     text = 'connected regions of a kept class below so many pixels become 255'
     add('--min-region', type=int, default=0, metavar='N', help=text)

@@ -37,6 +37,7 @@ class Fitted:
         """Return what ``pseudo.json`` says about it; null for what is not known."""
         known = {
             'reached': self.fit.precision.tolist(),
+            'reached_at_least': self.fit.least.tolist(),
             'kept_share': self.fit.kept.tolist(),
         }
         return {

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from utils.pseudo.thresholds import LEAST_IMAGES
+
 if TYPE_CHECKING:
     from utils.pseudo.fitting import Fitted
 
@@ -18,19 +20,21 @@ def fit_table(fitted: 'Fitted', classes: Sequence[str]) -> str:
     lines = [
         f'fitted on {len(fitted.image_ids)} images of {fitted.source.folder} '
         f'to precision {fitted.asked:g}',
-        f'{"class":<16}{"threshold":>10}{"precision":>11}{"kept":>8}',
+        f'{"class":<16}{"threshold":>10}{"precision":>11}{"at least":>10}{"kept":>8}',
     ]
     never = []
-    rows = zip(classes, fit.thresholds, fit.precision, fit.kept, strict=True)
-    for name, limit, precision, kept in rows:
+    columns = fit.thresholds, fit.precision, fit.least, fit.kept
+    for name, limit, precision, least, kept in zip(classes, *columns, strict=True):
         lines.append(
-            f'{name:<16}{_limit(limit):>10}{_share(precision):>11}{_share(kept):>8}'
+            f'{name:<16}{_limit(limit):>10}{_share(precision):>11}{_share(least):>10}'
+            f'{_share(kept):>8}'
         )
         if limit > 1:
             never.append(name)
     if never:
         lines.append(
-            f'not kept, for the precision is never reached: {", ".join(never)}'
+            'not kept, for no threshold surely has the precision (lower end of its '
+            f'95 % interval over {LEAST_IMAGES} images or more): {", ".join(never)}'
         )
     if fitted.note:
         lines.append(fitted.note)

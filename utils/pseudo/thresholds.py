@@ -3,17 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mmsegmentation.classes import ALIASES, IGNORE_INDEX
 from mmsegmentation.command import InputError
+from mmsegmentation.intervals import Ratios, estimate_mean
 from mmsegmentation.parts import read_truth
 from mmsegmentation.predictions import Predictions
 from utils.parallel import Workers
 
 # Confidence is a byte: there is nothing between two of its values.
 LEVELS = 256
+# Pixels of fewer images prove no precision: where a handful of them happens to be right
+# throughout, an interval has no width. On drawn sets of 12 images, one fit in eight
+# ended at a threshold that was too low with 5 here, and none with 10.
+LEAST_IMAGES = 10
 
 
 def given_thresholds(
@@ -73,53 +79,111 @@ def least_confidence(thresholds: np.ndarray) -> np.ndarray:
     return np.minimum(least, LEVELS).astype(np.int64)
 
 
+class RightCounts(NamedTuple):
+    """Pixels of each image by predicted class, confidence, and whether they are right.
+
+    Attributes:
+        image: The image of each entry, by its place among all, (entries,) int64.
+        code: Its class, confidence and 1 where right, ``class << 9 | confidence << 1 |
+            right``, (entries,) int64.
+        pixels: How many there are, (entries,) int64.
+        num_classes: Size of the class table.
+    """
+
+    image: np.ndarray
+    code: np.ndarray
+    pixels: np.ndarray
+    num_classes: int
+
+    def of_class(self, class_id: int) -> np.ndarray:
+        """Return right and all pixels at each confidence or above, by image.
+
+        Returns:
+            (2, images, 256) float64 of whole numbers; images without any are left out.
+        """
+        own = self.code >> 9 == class_id
+        images, place = np.unique(self.image[own], return_inverse=True)
+        counts = np.zeros((2, len(images), LEVELS))
+        code, pixels = self.code[own], self.pixels[own]
+        np.add.at(counts, (code & 1, place, code >> 1 & 255), pixels)
+        wrong, right = counts[:, :, ::-1].cumsum(2)[:, :, ::-1]
+        return np.stack([right, wrong + right])
+
+
 @dataclass(frozen=True)
 class Fit:
     """What a fit found, by class.
 
     Attributes:
-        thresholds: In [0, 1], infinite where the precision is never reached.
+        thresholds: In [0, 1], infinite where the precision is nowhere certain.
         precision: Share of the kept pixels that is right; of all, where none is kept,
             at the best threshold; nan where the class is never predicted.
-        kept: Share of the predicted pixels that is kept; nan likewise.
-        counts: Pixels by class, confidence and wrong or right, (classes, 256, 2).
+        least: Lower end of the 95 % interval of ``precision`` over images; nan where
+            none is kept.
+        kept: Share of the predicted pixels that is kept; nan where the class is never
+            predicted.
     """
 
     thresholds: np.ndarray
     precision: np.ndarray
+    least: np.ndarray
     kept: np.ndarray
-    counts: np.ndarray
 
 
-def fit_thresholds(counts: np.ndarray, precision: float) -> Fit:
-    """Return by class the lowest threshold whose kept pixels are precise enough.
+def fit_thresholds(counts: RightCounts, precision: float) -> Fit:
+    """Return by class the lowest threshold whose kept pixels are surely precise enough.
+
+    The lower end of the 95 % interval over images reaches the precision, and the kept
+    pixels are spread over ``LEAST_IMAGES``: the pixels of an image are right or wrong
+    together, and few images prove nothing.
 
     Args:
-        counts: Pixels by predicted class, confidence and wrong or right, (classes,
-            256, 2) int64.
         precision: Share of the kept pixels that must be right, in [0, 1].
     """
-    kept = counts[:, ::-1].cumsum(1)[:, ::-1].sum(2)
-    right = counts[:, ::-1, 1].cumsum(1)[:, ::-1]
-    reached = np.divide(right, kept, out=np.full(kept.shape, np.nan), where=kept > 0)
-    enough = reached >= precision  # nan is not
-    lowest = enough.argmax(1)
-    fitted = enough.any(1)
-    rows = np.arange(len(counts))
-    best = np.array([np.nanmax(r) if (~np.isnan(r)).any() else np.nan for r in reached])
-    total = kept[:, 0]
-    share = np.divide(
-        kept[rows, lowest] * fitted,
-        total,
-        out=np.full(len(counts), np.nan),
-        where=total > 0,
-    )
-    return Fit(
-        np.where(fitted, lowest / 255, np.inf),
-        np.where(fitted, reached[rows, lowest], best),
-        share,
-        counts,
-    )
+    found = [
+        _fit_class(*counts.of_class(class_id), precision)
+        for class_id in range(counts.num_classes)
+    ]
+    return Fit(*np.array(found).T)
+
+
+def _fit_class(
+    right: np.ndarray, kept: np.ndarray, precision: float
+) -> tuple[float, float, float, float]:
+    """Return threshold, precision, its lower end, and the kept share of a class."""
+    total, hits = kept.sum(0), right.sum(0)
+    used = np.flatnonzero(total)
+    if not len(used):
+        return np.inf, np.nan, np.nan, np.nan
+    reached = hits[used] / total[used]
+    for level in used[reached >= precision]:
+        least = least_precision(right[:, level], kept[:, level])
+        if least >= precision:
+            share = total[level] / total[0]
+            return level / 255, hits[level] / total[level], least, share
+    return np.inf, reached.max(), np.nan, 0.0
+
+
+def least_precision(right: np.ndarray, kept: np.ndarray) -> float:
+    """Return the lower end of the 95 % interval of a precision over images.
+
+    Args:
+        right: Right pixels of each image, (images,).
+        kept: All kept pixels, one or more in all.
+
+    Returns:
+        In [0, 1]; 0 where the pixels are spread over fewer than ``LEAST_IMAGES`` (by
+        Kish's effective size: a large image counts more than small ones).
+
+    >>> least_precision(np.full(9, 100), np.full(9, 100))
+    0.0
+    >>> least_precision(np.full(10, 100), np.full(10, 100))
+    1.0
+    """
+    if kept.sum() ** 2 < LEAST_IMAGES * (kept**2).sum():
+        return 0.0
+    ratio = Ratios(*(values[:, None].astype(np.float64) for values in (right, kept)))
+    return estimate_mean(ratio).interval[0]
 
 
 def count_right(
@@ -127,33 +191,32 @@ def count_right(
     image_ids: Sequence[str],
     masks: Mapping[str, Path],
     workers: Workers,
-) -> np.ndarray:
-    """Count pixels by predicted class, confidence, and whether they are right.
+) -> RightCounts:
+    """Count the pixels of each image by predicted class, confidence and right or wrong.
 
     Pixels without a true label are left out.
 
     Args:
         masks: The true mask of each image.
 
-    Returns:
-        Counts, (classes, 256, 2) int64: wrong, then right.
-
     Raises:
         InputError: A file is missing or damaged, sizes differ, a class id is unknown,
             or no pixel has a label.
     """
-    counts = np.zeros((len(predictions.classes), LEVELS, 2), np.int64)
     tasks = [(predictions, image_id, masks[image_id]) for image_id in image_ids]
-    for found in workers.map(_count_image, tasks, 'fit'):
-        counts += found
-    if not counts.any():
+    found = list(workers.map(_count_image, tasks, 'fit'))
+    image = np.repeat(np.arange(len(found)), [len(code) for code, _ in found])
+    if not len(image):
         raise InputError(
             predictions.folder, 'no pixel of it has a true label', 'fit on others'
         )
-    return counts
+    code, pixels = (np.concatenate(column) for column in zip(*found, strict=True))
+    return RightCounts(image, code, pixels, len(predictions.classes))
 
 
-def _count_image(predictions: Predictions, image_id: str, path: Path) -> np.ndarray:
+def _count_image(
+    predictions: Predictions, image_id: str, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
     count = len(predictions.classes)
     truth, label_map = read_truth(path, count), predictions.mask(image_id)
     confidence = predictions.confidence(image_id)
@@ -167,4 +230,5 @@ def _count_image(predictions: Predictions, image_id: str, path: Path) -> np.ndar
     codes = label_map.astype(np.int64) << 9 | confidence.astype(np.int64) << 1
     codes |= truth == label_map
     found = np.bincount(codes[truth != IGNORE_INDEX], minlength=count << 9)
-    return found.reshape(count, LEVELS, 2)
+    code = np.flatnonzero(found)
+    return code, found[code]
