@@ -109,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with whole_folder(out, marker=PSEUDO_MARKER, overwrite=args.overwrite) as folder:
         sizes = sizes_of_images(args, predictions, labelled, workers)
         fitted = source.fit(args.precision, workers) if source else None
+        if fitted:
+            print(fit_table(fitted, predictions.classes))
         thresholds = choose_thresholds(args, predictions, fitted)
         rules = Rules(thresholds, args.min_region, args.min_kept, args.soft)
         labels = PseudoLabels(predictions, images, rules)
@@ -116,8 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         summary = {**describe(args, predictions, rules, fitted), **counted}
         summary['labelled'] = [i for i in predictions.image_ids if i not in sizes]
         write_json(folder / PSEUDO_MARKER, summary)
-    if fitted:
-        print(fit_table(fitted, predictions.classes))
     print(kept_table(summary))
     print(f'{len(summary["images"])} images written to {out}')
     for line in left_out(summary):

@@ -232,7 +232,7 @@ def test_min_kept__image_with_a_smaller_share_is_left_out(run, pred, root):
 
 
 def test_min_kept__no_image_is_enough(misuse, pred, root):
-    message = 'no image is kept; lower the thresholds or --min-kept'
+    message = 'no image is kept; lower thresholds, --precision or --min-kept'
     misuse(main, message, pred, '--data-root', root, '--min-kept', 0.51)
 
 

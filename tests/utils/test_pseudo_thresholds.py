@@ -344,3 +344,15 @@ def test_misuse__members_of_a_vote_that_know_the_images(
     told = {'folder': 'member', 'split': 'train'}
     vote = make_predictions('vote', own, 255, CLASSES, method='hard', members=[told])
     misuse(main, 'member: is --split train', pred, '--data-root', root, '--fit', vote)
+
+
+def test_command__too_few_images_to_fit_on_show_why_nothing_is_kept(
+    run, make_predictions, pred, root
+):
+    own = {'valid/0/a.png': MAPS['a.png']}
+    few = make_predictions('few', own, SURE['a.png'], CLASSES, split='valid')
+    code, out, err = run(main, pred, '--data-root', root, '--fit', few)
+    assert code == 2
+    assert 'over 10 images or more): Background, Paper, Metal, Glass' in out
+    assert 'no pixel is trusted; lower thresholds or --precision' in err
+    assert not (root / 'pseudo').exists()

@@ -77,10 +77,11 @@ class PseudoLabels:
         fates = dict(zip(sizes, outcomes, strict=True))
         images = [image_id for image_id, outcome in fates.items() if outcome.written]
         if not images:
-            nothing, way_out = 'no pixel is trusted', 'lower the thresholds'
+            nothing, way_out = 'no pixel is trusted', 'thresholds or --precision'
             if self.rules.min_kept:
-                nothing, way_out = 'no image is kept', f'{way_out} or --min-kept'
-            raise InputError(self.predictions.folder, nothing, way_out)
+                nothing = 'no image is kept'
+                way_out = 'thresholds, --precision or --min-kept'
+            raise InputError(self.predictions.folder, nothing, f'lower {way_out}')
         count = len(self.predictions.classes)
         return {
             **_shares(

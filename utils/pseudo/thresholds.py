@@ -141,17 +141,22 @@ def fit_thresholds(counts: RightCounts, precision: float) -> Fit:
         precision: Share of the kept pixels that must be right, in [0, 1].
     """
     found = [
-        _fit_class(*counts.of_class(class_id), precision)
+        _fit_class(counts.of_class(class_id), precision)
         for class_id in range(counts.num_classes)
     ]
     return Fit(*np.array(found).T)
 
 
 def _fit_class(
-    right: np.ndarray, kept: np.ndarray, precision: float
+    counts: np.ndarray, precision: float
 ) -> tuple[float, float, float, float]:
-    """Return threshold, precision, its lower end, and the kept share of a class."""
-    total, hits = kept.sum(0), right.sum(0)
+    """Return threshold, precision, its lower end, and the kept share of a class.
+
+    Args:
+        counts: From ``RightCounts.of_class``.
+    """
+    right, kept = counts
+    hits, total = counts.sum(1)
     used = np.flatnonzero(total)
     if not len(used):
         return np.inf, np.nan, np.nan, np.nan
