@@ -5,12 +5,15 @@ and ``split()`` take many seconds. Nearly all ids have one digit, so that an id 
 space are one 16-bit number. Ids from 10 to 13 are written so too, with a stand-in.
 """
 
+import re
+
 import numpy as np
 
 # The digit 0 and a space, the digit first in memory.
 _PAIR = np.uint16(ord('0') + (ord(' ') << 8))
 _STAND_INS = {i: bytes([ord('0') + i]) for i in range(10, 14)}
 _LIMIT = 14
+_FLOAT = re.compile(rb'-?\d+\.\d*')
 # Each id and its space in four bytes, filled up with zero bytes.
 _TOKENS = np.array([f'{i} '.encode() for i in range(256)], 'S4').view(np.uint32)
 
@@ -40,10 +43,32 @@ def parse_ids(text: bytes, count: int, num_classes: int) -> np.ndarray:
     >>> parse_ids(b'0 10 2', 3, 11)
     array([ 0, 10,  2], dtype=uint8)
     """
-    if len(text) > 4 * count:
-        raise ValueError(f'PredictionString has {len(text)} characters, too many')
+    check_length(text, len(text), count)
     ids = _parse_short(text, count, num_classes)
     return _parse_any(text, count, num_classes) if ids is None else ids
+
+
+def check_length(beginning: bytes, length: int, count: int) -> None:
+    """Refuse more text than ``count`` class ids can be.
+
+    Args:
+        beginning: The text, or what was read of it.
+        length: How many characters it has.
+
+    Raises:
+        ValueError: It is longer.
+    """
+    if length > 4 * count:
+        _refuse_floats(beginning)
+        raise ValueError(f'PredictionString has {length} characters, too many')
+
+
+def _refuse_floats(text: bytes) -> None:
+    if found := _FLOAT.search(text):
+        raise ValueError(
+            f'PredictionString holds the float {found[0].decode()}, but class ids are '
+            'whole numbers'
+        )
 
 
 def _parse_short(text: bytes, count: int, num_classes: int) -> np.ndarray | None:
@@ -76,6 +101,7 @@ def _parse_any(text: bytes, count: int, num_classes: int) -> np.ndarray:
     digits = data - np.uint8(ord('0'))  # wraps: all but digits end above 9
     spaces = data == ord(' ')
     if (other := data[(digits > 9) & ~spaces]).size:
+        _refuse_floats(text)
         raise ValueError(
             f'PredictionString holds {bytes(other[:1])!r}, neither digit nor space'
         )

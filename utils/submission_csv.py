@@ -18,7 +18,7 @@ import numpy as np
 
 from mmsegmentation.command import InputError
 from mmsegmentation.files import mask_name, whole_file
-from utils.class_ids import format_ids, parse_ids
+from utils.class_ids import check_length, format_ids, parse_ids
 from utils.resize import SIZE
 from utils.unpacked import read_lines
 
@@ -207,10 +207,10 @@ def _read_row(
     image_id = ''
     try:
         image_id, text = parse_row(line, columns)
+        count = size[0] * size[1]
         if left:
-            count = len(text) + left
-            raise ValueError(f'PredictionString has {count} characters, too many')
-        ids = parse_ids(text, size[0] * size[1], num_classes)
+            check_length(text, len(text) + left, count)
+        ids = parse_ids(text, count, num_classes)
     except ValueError as error:
         return image_id, str(error)
     return image_id, ids.reshape(size)

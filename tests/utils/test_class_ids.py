@@ -91,7 +91,7 @@ def test_parse_ids__reads_ids_of_all_lengths(text, num_classes):
         (b' 0 1 2 3', 'space too many'),
         (b'0 1 2 3 ', 'space too many'),
         (b'0 1 2 -1', "holds b'-'"),
-        (b'0 1 2 1.0', r"holds b'\.'"),
+        (b'0 1 2 1.0', 'holds the float 1.0'),
         (b'0 1 2 :', "holds b':'"),
         (b'0\t1 2 3', r"holds b'\\t'"),
         (b'0 1 2 \xff', r"holds b'\\xff'"),

@@ -143,6 +143,10 @@ def test_find_problems__lists_all_at_once(tmp_path):
         (b'\xff\xfe.jpg,0 0 0 0', 'not UTF-8'),
         (b'c.jpg,"0 0 0 0', 'quote that is not closed'),
         (b'c.jpg,0 "0 0 0', "holds b'\"'"),
+        (b'c.jpg,0 1.0 2.0 0', 'holds the float 1.0, but class ids are whole numbers'),
+        (b'c.jpg,0.0 1.0 2.0 3.5', 'holds the float 0.0, but'),
+        (b'c.jpg,10.0 -1.0 2.0 3.0', 'holds the float 10.0, but'),
+        (b'c.jpg,' + b'0.0 ' * 3_000, 'holds the float 0.0, but'),
         (b'c.jpg,' + b'0 ' * 3_000_000, 'has 6000000 characters, too many'),
     ],
 )
