@@ -148,7 +148,7 @@ def served(tmp_path):
     folder.mkdir()
     handler = functools.partial(_Silent, directory=str(folder))
     server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     urllib.request.install_opener(urllib.request.build_opener(_PlainHttps))
     yield folder, f'127.0.0.1:{server.server_port}'
     urllib.request.install_opener(None)
