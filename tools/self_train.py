@@ -189,7 +189,7 @@ def conclude(rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def _row(of: Round) -> dict[str, Any]:
-    row = {'round': of.number, 'mIoU': _score(of)}
+    row: dict[str, Any] = {'round': of.number, 'mIoU': _score(of)}
     if of.real:
         row['mIoU_real'] = _score(of.real)
     for name, verdict in of.verdicts.items():

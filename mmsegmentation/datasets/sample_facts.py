@@ -167,7 +167,7 @@ def _mask_facts(path: str) -> Facts:
     mask = read_mask(Path(path))
     pixels = np.bincount(mask.ravel(), minlength=256)
     pairs = [(i, int(pixels[i])) for i in np.flatnonzero(pixels).tolist()]
-    checksum = zlib.crc32(np.ascontiguousarray(mask))
+    checksum = zlib.crc32(np.ascontiguousarray(mask).data)
     return [*mask.shape[::-1], checksum, *(number for pair in pairs for number in pair)]
 
 
