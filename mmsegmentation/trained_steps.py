@@ -32,7 +32,7 @@ def steps_before(content: Mapping[str, Any], resumed: bool) -> int | None:
     steps, meta = noted_steps(content), content.get('meta')
     meta = meta if isinstance(meta, dict) else {}
     if resumed:
-        return None if steps is None else steps - int(meta.get('iter', 0))
+        return None if steps is None else steps - int(meta['iter'])
     if steps is None and 'RecycleDataset' not in str(meta.get('cfg')):
         return 0
     return steps
