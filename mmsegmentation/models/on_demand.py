@@ -1,6 +1,6 @@
 """Pixel data that are computed when somebody asks for them."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Protocol
 
 import torch
@@ -54,32 +54,47 @@ class OnDemand(PixelData):
         return super().to_dict()
 
 
-class _Fields(MutableMapping, dict):
+class _Fields(dict[str, Any]):
     """A dictionary in which pixel data on demand stand for their data."""
 
+    def _compute(self) -> None:
+        for key in self:
+            if isinstance(value := super().__getitem__(key), OnDemand):
+                self[key] = value.data
+
     def __getitem__(self, key: str) -> Any:
-        value = dict.__getitem__(self, key)
-        if isinstance(value, OnDemand):
-            value = value.data
-            dict.__setitem__(self, key, value)
-        return value
+        self._compute()
+        return super().__getitem__(key)
 
     def __iter__(self) -> Iterator[str]:
-        return dict.__iter__(self)
+        # With an iterator of its own, dict(fields) and {**fields} take what
+        # __getitem__ gives.
+        return super().__iter__()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._compute()
+        return super().get(key, default)
+
+    def pop(self, *args: Any) -> Any:
+        self._compute()
+        return super().pop(*args)
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        self._compute()
+        return super().items()
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        self._compute()
+        return super().values()
 
     def __reduce__(self) -> tuple:
         return dict, (dict(self.items()),)
-
-    __setitem__ = dict.__setitem__
-    __delitem__ = dict.__delitem__
-    __len__ = dict.__len__
-    __contains__ = dict.__contains__
 
 
 def source_of(pixel_data: PixelData | Mapping) -> Any:
     """Return the source of data on demand, or of their ``to_dict``; None if none."""
     if isinstance(pixel_data, _Fields):
-        pixel_data = dict.get(pixel_data, 'data')
+        pixel_data = dict.get(pixel_data, 'data', {})
     return getattr(pixel_data, '__dict__', {}).get('source')
 
 

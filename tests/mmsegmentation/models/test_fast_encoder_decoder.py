@@ -7,8 +7,10 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
+from mmseg.apis import MMSegInferencer
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
+from PIL import Image
 from torch import nn
 
 from mmsegmentation.models import ConvNeXt, FastEncoderDecoder, FastUPerHead
@@ -27,19 +29,19 @@ HEAD = dict(
     norm_cfg=dict(type='BN'),
     align_corners=False,
 )
+BACKBONE = dict(
+    type='ConvNeXt',
+    arch=dict(depths=[1, 1], channels=[8, 8]),
+    out_indices=(0, 1),
+    layer_scale_init_value=1.0,
+    gap_before_final_norm=False,
+)
 
 
 def build(kind, test_cfg=None, head=None):
     torch.manual_seed(0)
-    backbone = dict(
-        type='ConvNeXt',
-        arch=dict(depths=[1, 1], channels=[8, 8]),
-        out_indices=(0, 1),
-        layer_scale_init_value=1.0,
-        gap_before_final_norm=False,
-    )
     model = kind(
-        backbone=backbone,
+        backbone=BACKBONE,
         decode_head=dict(HEAD, **(head or {})),
         train_cfg=dict(),
         test_cfg=ConfigDict(test_cfg or dict(mode='whole')),
@@ -184,6 +186,30 @@ def test_predict__strips_give_the_labels_of_the_whole(test_cfg, monkeypatch):
     assert torch.equal(given.pred_sem_seg.data, wanted.pred_sem_seg.data)
     assert torch.equal(given.confidence.data, wanted.confidence.data)
     assert len(list(given.seg_logits.source.strips())) == 30  # of four rows each
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_inferencer__of_mmsegmentation_takes_our_segmentor(tmp_path):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    config = ConfigDict(
+        model=dict(
+            type='FastEncoderDecoder',
+            data_preprocessor=dict(type='SegDataPreProcessor'),
+            backbone=BACKBONE,
+            decode_head=HEAD,
+            test_cfg=dict(mode='whole'),
+        ),
+        test_dataloader=dict(dataset=dict(pipeline=pipeline)),
+        visualizer=dict(type='SegLocalVisualizer', name=tmp_path.name),
+    )
+    infer = MMSegInferencer(config, device='cpu', show_progress=False)
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    (wanted,) = infer(image, return_datasamples=True).pred_sem_seg.data
+    found = infer(image, out_dir=str(tmp_path))['predictions']
+    assert found.dtype == np.int64
+    assert found.tolist() == wanted.tolist()
+    written = np.array(Image.open(tmp_path / 'pred/00000000_pred.png'))
+    assert written.tolist() == wanted.tolist()
 
 
 def test_strip_memory__must_be_above_zero():

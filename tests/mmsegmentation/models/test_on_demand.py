@@ -48,6 +48,7 @@ def test_data__a_sample_and_its_dictionary_do_not_compute(source):
     assert source.calls == 0
     assert torch.equal(fields['data'], Source().full())
     assert torch.equal(fields.get('data'), sample.seg_logits.data)
+    assert fields.pop('none', 1) == 1
     assert source.calls == 1
     assert source_of(fields) is None
 
