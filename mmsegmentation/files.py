@@ -268,6 +268,21 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def check_replaceable(path: Path, marker: str, overwrite: bool) -> None:
+    """Stop if :func:`whole_folder` would not make ``path`` or replace it.
+
+    Raises:
+        InputError: As there.
+    """
+    refuse_existing(path, overwrite)
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+        raise InputError(
+            path, f'holds no {marker}, so it is not replaced', 'name another folder'
+        )
+    if path.exists() and not path.is_dir():
+        raise InputError(path, 'is a file', 'name a folder')
+
+
 @contextmanager
 def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """Give an empty folder beside ``path``; rename it there on success.
@@ -279,13 +294,7 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterato
         InputError: ``path`` exists and is not empty, and ``overwrite`` is false, or
             it is not a folder of this kind, or the disk is full.
     """
-    refuse_existing(path, overwrite)
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        raise InputError(
-            path, f'holds no {marker}, so it is not replaced', 'name another folder'
-        )
-    if path.exists() and not path.is_dir():
-        raise InputError(path, 'is a file', 'name a folder')
+    check_replaceable(path, marker, overwrite)
     path = path.resolve()  # a folder cannot be renamed over a link to one
     beside, _ = _make_beside(path, Path.mkdir)
     try:

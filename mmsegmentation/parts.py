@@ -47,6 +47,31 @@ def check_pseudo_part(name: str, thing: str) -> str:
     return name
 
 
+def check_images(images: Path) -> None:
+    """Refuse a folder of images of a data root that is missing.
+
+    Raises:
+        InputError: There is none; the message names the command that makes it.
+    """
+    if images.is_dir():
+        return
+    part = images.parent
+    if is_pseudo(part.name):
+        way_out = 'make it with utils/pseudo_label.py'
+    elif part.name == 'valid' and (part.with_name('train') / 'images').is_dir():
+        way_out = (
+            'make folds with utils/split.py and pass --fold 0, or train without '
+            'validation: --cfg-options val_dataloader=None val_cfg=None '
+            'val_evaluator=None'
+        )
+    else:
+        way_out = (
+            'make the data root with utils/prepare_data.py, and name it by '
+            'RECYCLE_DATA or data_root'
+        )
+    raise InputError(images, 'no such folder', way_out)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an image stands.

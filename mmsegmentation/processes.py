@@ -5,11 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from mmsegmentation.command import InputError
+from mmsegmentation.command import InputError, Parser
 from mmsegmentation.runtime import MISUSES
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ PORTS = range(20000, 30000)
 BEGUN, SAVED, MEETING = (f'recycle_{name}' for name in ('begun', 'saved', 'meeting'))
 # Seconds in which a process that is there answers.
 PATIENCE = 5
+
+
+def add_launcher_options(parser: Parser) -> None:
+    """Add ``--launcher`` to the arguments of a command, as MMSegmentation has it."""
+    add = parser.add_argument
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    add('--launcher', choices=launchers, default='none', help='see torchrun --help')
+    text = 'passed by torch.distributed.launch'
+    add('--local-rank', '--local_rank', type=int, metavar='N', help=text)
+
+
+def take_local_rank(args: Namespace) -> None:
+    """Put ``--local-rank`` where MMEngine looks for it, unless it is there already."""
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
 
 @contextmanager

@@ -13,8 +13,37 @@ if TYPE_CHECKING:
 STATES = 'epoch_*.pth', 'iter_*.pth'
 
 
-def find_start(work_dir: Path) -> tuple[Path | None, list[str]]:
+def checkpoint_folder(work_dir: Path, cfg: 'Config') -> Path:
+    """Return the folder of a run's checkpoints.
+
+    MMEngine's ``CheckpointHook`` with an ``out_dir`` writes into a folder there, named
+    as the work folder. One that is no path of this machine is not looked into.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    out_dir = str(hook.get('out_dir') or '')
+    if not out_dir or '://' in out_dir or out_dir == str(work_dir.absolute()):
+        return work_dir
+    return Path(out_dir) / work_dir.absolute().name
+
+
+def check_resumable(work_dir: Path, folder: Path) -> None:
+    """Refuse to go on where there was no run; as :func:`find_start`, without reading.
+
+    Raises:
+        InputError: There is neither a checkpoint nor a log.
+    """
+    if not (any(_newest_first(work_dir, folder)) or any(work_dir.glob('*/vis_data'))):
+        raise InputError(work_dir, 'holds no run to resume', 'leave out --resume')
+
+
+def find_start(
+    work_dir: Path, folder: Path | None = None
+) -> tuple[Path | None, list[str]]:
     """Return the newest whole checkpoint of a run, and what is to be said of it.
+
+    Args:
+        folder: Where its checkpoints are, as of :func:`checkpoint_folder`; the work
+            folder if not given.
 
     Returns:
         The path, None where the run was killed before its first checkpoint; and a line
@@ -23,7 +52,8 @@ def find_start(work_dir: Path) -> tuple[Path | None, list[str]]:
     Raises:
         InputError: There was no run, or no checkpoint is whole.
     """
-    found = list(dict.fromkeys(_newest_first(work_dir)))
+    check_resumable(work_dir, folder or work_dir)
+    found = list(dict.fromkeys(_newest_first(work_dir, folder or work_dir)))
     damaged: list[str] = []
     for path in found:
         what = damage_of(path)
@@ -34,29 +64,34 @@ def find_start(work_dir: Path) -> tuple[Path | None, list[str]]:
         raise InputError(
             damaged[0], 'and no earlier one is whole', 'start anew with --overwrite'
         )
-    if not any(work_dir.glob('*/vis_data')):
-        raise InputError(work_dir, 'holds no run to resume', 'leave out --resume')
     return None, [f'{work_dir}: no checkpoint yet; starting anew']
 
 
 def noted_checkpoint(work_dir: Path) -> Path | None:
     """Return the checkpoint that ``last_checkpoint`` names, None where it names none.
 
-    The file may be gone. The folder may have been moved since: the name alone counts.
+    The file may be gone. The folder may have been moved since: the name alone counts,
+    but for a checkpoint in a folder of its own, as of :func:`checkpoint_folder`.
     """
     try:
         text = (work_dir / 'last_checkpoint').read_text('utf-8')
     except (OSError, ValueError):
         return None
-    name = Path(text.strip()).name
-    return work_dir / name if name else None
+    noted = Path(text.strip())
+    if not noted.name:
+        return None
+    # A folder with logs is another run's, of which this one may be a copy.
+    is_apart = noted.parent.name == work_dir.absolute().name and noted.is_file()
+    if is_apart and not any(noted.parent.glob('*/vis_data')):
+        return noted
+    return work_dir / noted.name
 
 
-def _newest_first(work_dir: Path) -> Iterator[Path]:
+def _newest_first(work_dir: Path, folder: Path) -> Iterator[Path]:
     last = noted_checkpoint(work_dir)
-    if last and last.is_file():
-        yield last
-    states = [path for pattern in STATES for path in work_dir.glob(pattern)]
+    if last and (folder / last.name).is_file():
+        yield folder / last.name
+    states = [path for pattern in STATES for path in folder.glob(pattern)]
     yield from sorted(states, key=lambda p: (p.stat().st_mtime_ns, p), reverse=True)
 
 

@@ -7,11 +7,11 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.blame import blame, split_option
 from mmsegmentation.command import InputError
+from mmsegmentation.early import check_is_config
 from mmsegmentation.pretrained import read_data_alone
 
 if TYPE_CHECKING:
@@ -46,7 +46,25 @@ def read_config(
     needs: Sequence[str] = (),
     data_root: str | None = None,
 ) -> 'Config':
+    """Read a config as :func:`parse_config`, and import the parts that it names.
+
+    Raises:
+        InputError: As there, or as of :func:`import_parts`.
+    """
+    cfg = parse_config(path, options, needs, data_root)
+    import_parts(cfg)
+    return cfg
+
+
+def parse_config(
+    path: str,
+    options: Sequence[str] = (),
+    needs: Sequence[str] = (),
+    data_root: str | None = None,
+) -> 'Config':
     """Read a config file and the ``key=value`` pairs that change it.
+
+    It imports no torch, so that mistakes in arguments are reported within a second.
 
     Args:
         needs: Parts without which it is of no use, such as ``train_dataloader``.
@@ -56,8 +74,7 @@ def read_config(
         InputError: The file is missing, does not run, lacks a part, or has an unknown
             key; or an option changes nothing.
     """
-    if not Path(path).is_file():
-        raise InputError(path, 'no such config', 'see the folder configs/')
+    check_is_config(path)
     if data_root:
         os.environ['RECYCLE_DATA'] = data_root
     with quiet():
@@ -73,8 +90,6 @@ def read_config(
         for key in needs:
             if not isinstance(cfg.get(key), dict):
                 raise InputError(path, f'has no {key}', 'name a file of configs/')
-        _import_modules(cfg, path)
-        read_data_alone()
     return cfg
 
 
@@ -104,13 +119,21 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
     return cfg
 
 
-def _import_modules(cfg: 'Config', path: str) -> None:
-    from mmengine.utils import import_modules_from_strings
+def import_parts(cfg: 'Config') -> None:
+    """Import the modules of a config's ``custom_imports``: torch, which takes seconds.
 
-    try:
-        import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
-    except ImportError as error:
-        raise InputError(path, str(error), 'correct custom_imports') from None
+    Raises:
+        InputError: There is no such module, or it cannot be imported.
+    """
+    with quiet():
+        from mmengine.utils import import_modules_from_strings
+
+        try:
+            import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
+        except ImportError as error:
+            way_out = 'correct custom_imports'
+            raise InputError(cfg.filename, str(error), way_out) from None
+        read_data_alone()
 
 
 def build_runner(cfg: 'Config', options: Sequence[str] = ()) -> 'Runner':

@@ -8,6 +8,12 @@ import pytest
 from hypothesis import settings
 
 from mmsegmentation.command import run_command
+from mmsegmentation.device import NO_GPU, count_gpus
+
+# Tests are alike on all machines: GPUs are hidden from them and from the processes
+# that they start. One marked ``gpu`` starts processes that see them.
+VISIBLE = os.environ.get('CUDA_VISIBLE_DEVICES')
+os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 # No test asks the network: albumentations would, for a newer version of itself.
 os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'
@@ -31,6 +37,15 @@ def home_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give back what a command tells PyTorch: that it may read data alone."""
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
+
+
+@pytest.fixture
+def gpu_environment() -> dict[str, str]:
+    """Return the environment of a process that sees the GPUs; skip where none is."""
+    if not count_gpus() or VISIBLE in NO_GPU:
+        pytest.skip('no GPU')
+    found = {k: v for k, v in os.environ.items() if k != 'CUDA_VISIBLE_DEVICES'}
+    return found if VISIBLE is None else {**found, 'CUDA_VISIBLE_DEVICES': VISIBLE}
 
 
 @pytest.fixture

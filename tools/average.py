@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.checkpoints import check_checkpoint, check_weights
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.device import add_device_option, choose_device, print_device
+from mmsegmentation.early import check_are_checkpoints, check_data, check_writable
 from mmsegmentation.files import refuse_existing, sha256_of, write_whole
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_predicting, trained_on
 from mmsegmentation.pseudo_config import noted_pseudo
-from mmsegmentation.runtime import read_config, silence
+from mmsegmentation.runtime import import_parts, parse_config, silence
 from mmsegmentation.sealed import seal
 from mmsegmentation.trained_steps import KEY as STEPS
 from mmsegmentation.trained_steps import noted_steps
@@ -48,6 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
     statistics = 'training batches for the statistics of batch norms; 0 averages these'
     add('--bn-batches', type=int, default=100, metavar='N', help=statistics)
+    add_device_option(parser)
     add('--anyway', action='store_true', help='write a mean that is below its best')
     add('--overwrite', action='store_true', help='replace FILE')
     add('--cfg-options', nargs='+', default=[], metavar='K=V', help='config changes')
@@ -62,15 +65,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     silence()
     needs = 'model', 'test_dataloader'
-    cfg = read_config(args.config, args.cfg_options, needs, args.data_root)
+    cfg = parse_config(args.config, args.cfg_options, needs, args.data_root)
     cfg.launcher = 'none'
     if args.out.suffix != '.pth':
         raise InputError(args.out, 'names no checkpoint', 'end it in .pth')
     refuse_existing(args.out, args.overwrite)
+    check_writable(args.out)
+    check_are_checkpoints(args.checkpoints)
     fold = use_fold(cfg, args.fold, args.folds)
+    choose_judging_part(cfg, fold)
+    choose_device(args.device)
+    import_parts(cfg)
+    print_device(cfg)
     metas = check_members(args.checkpoints, fold)
     with TemporaryDirectory() as cfg.work_dir:
-        judge = build_judge(cfg, args, fold)
+        judge = build_judge(cfg, args)
         scores, best, soup = cook(args, judge)
     print(table(args.checkpoints, scores, best, soup))
     if soup.score < best.score and not args.anyway:
@@ -140,11 +149,12 @@ def read_weights(path: str) -> 'Weights':
     return _weights_of(check_checkpoint(path), path)
 
 
-def build_judge(cfg: 'Config', args: Namespace, fold: 'Fold | None') -> 'Judge':
-    """Return what scores weights on the validation part of ``cfg``'s data root."""
-    from tools.soup import Judge, first_of, has_running_statistics
+def choose_judging_part(cfg: 'Config', fold: 'Fold | None') -> None:
+    """Point the test loader of ``cfg`` at the validation part of its data root.
 
-    loader = deepcopy(cfg.get('train_dataloader'))
+    Raises:
+        InputError: It has no images, or no labels.
+    """
     part = choose_part(cfg, 'valid', fold)
     if 'seg_map_path' not in part['data_prefix']:
         raise InputError(
@@ -153,6 +163,14 @@ def build_judge(cfg: 'Config', args: Namespace, fold: 'Fold | None') -> 'Judge':
             'name the data root of the training by --data-root',
         )
     choose_images(cfg, part, 'valid', fold)
+    check_data(cfg, ['test_dataloader'])
+
+
+def build_judge(cfg: 'Config', args: Namespace) -> 'Judge':
+    """Return what scores weights on the images of ``cfg``'s test loader."""
+    from tools.soup import Judge, first_of, has_running_statistics
+
+    loader = deepcopy(cfg.get('train_dataloader'))
     cfg.test_evaluator = [{'type': 'ExactIoUMetric'}]
     runner = build_tester(cfg, args.cfg_options)
     check_weights(runner.model, read_weights(args.checkpoints[0]), args.checkpoints[0])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.allocator import keep_freed_memory
 from mmsegmentation.command import InputError, Parser, run_command, usable_cpus
+from mmsegmentation.device import choose_device
 from mmsegmentation.files import write_json
 from mmsegmentation.runtime import quiet, silence
 
@@ -57,18 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before the libraries that read them at import.
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
         os.environ[name] = str(args.threads)
-    if args.device == 'cpu':  # MMEngine takes a GPU where it finds one
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''
     silence()
+    choose_device(args.device)
     with quiet():
-        import torch
         from mmseg.utils import register_all_modules
 
         register_all_modules()
         for part in ('datasets', 'engine', 'evaluation', 'models'):
             importlib.import_module(f'mmsegmentation.{part}')
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        raise InputError('--device cuda', 'no GPU can be used', 'leave it out')
     # For both sides, though a peer's own commands do not.
     kept = args.device == 'cpu' and keep_freed_memory()
     print(f'{_machine(args)}; {"freed memory kept" if kept else "memory by default"}')

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.checkpoints import check_checkpoint, shown_modules
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.early import (
+    check_are_checkpoints,
+    check_is_config,
+    check_writable,
+)
 from mmsegmentation.files import refuse_existing, whole_file
 from mmsegmentation.pretrained import start_from_scratch
 from mmsegmentation.runtime import MISUSES, quiet, read_config, silence
@@ -47,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_existing(args.out, args.overwrite)
     if args.out.resolve() == args.source.resolve():
         raise InputError(args.out, 'is the source', 'name another file for --out')
+    check_is_config(args.config)
+    if not args.source.is_dir():
+        check_are_checkpoints([args.source])
+    check_writable(args.out)
     from rich.console import Console
 
     # Reading and building take seconds; shown on a terminal alone.

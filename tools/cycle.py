@@ -254,6 +254,7 @@ class Cycle:
         """Return the last arguments of a command that needs a model."""
         launcher = self.args.launcher
         ending = [] if launcher == 'none' else ['--launcher', launcher]
+        ending += ['--device', self.args.device] if self.args.device else []
         return ending + (['--cfg-options', *options] if options else [])
 
     def place(self, number: int, fold: int | None, real: bool = False) -> Path:

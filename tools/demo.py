@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.device import add_device_option, choose_device
 from mmsegmentation.files import (
     mask_name,
     read_json,
@@ -269,6 +270,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add = parser.add_argument
     add('--work-dir', type=Path, default='work_dirs/demo', help='where all is written')
     add('--seed', type=int, default=0, help='other seed, other data')
+    add_device_option(parser)
     add('--overwrite', action='store_true', help='replace an earlier demonstration')
     return parser.parse_args(argv)
 
@@ -277,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.seed < 0:
         raise InputError('--seed', f'{args.seed} is negative', 'change it')
+    choose_device(args.device)
     start = time.monotonic()
     empty_folder(args.work_dir, args.overwrite)
     demo = Demo(args.work_dir, args.seed)

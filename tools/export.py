@@ -8,6 +8,7 @@ from typing import Any
 
 from mmsegmentation.checkpoints import META, check_checkpoint
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.early import check_are_checkpoints, check_writable
 from mmsegmentation.files import refuse_existing, sha256_of, write_whole
 from mmsegmentation.runtime import silence
 
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out.suffix != '.safetensors':
         raise InputError(args.out, 'names no known format', 'end it in .safetensors')
     refuse_existing(args.out, args.overwrite)
+    check_are_checkpoints([args.checkpoint])
+    check_writable(args.out)
     content = check_checkpoint(str(args.checkpoint))
     weights = content.get('state_dict', content)
     write_whole(args.out, encode(weights, describe(content, args.checkpoint)))

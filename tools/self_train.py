@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.device import add_device_option
 from mmsegmentation.files import read_json
 from mmsegmentation.parts import PSEUDO, check_pseudo_part
 from tools.cycle import Cycle
@@ -35,7 +36,7 @@ MARKER = 'self_train.json'
 # How the arm of a round without pseudo labels is called.
 ALONE = 'real labels alone'
 # A run may go on for more rounds, or on another machine.
-FREE = 'rounds', 'launcher', 'launch', 'overwrite', 'work_dir'
+FREE = 'rounds', 'device', 'launcher', 'launch', 'overwrite', 'work_dir'
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:
@@ -68,6 +69,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--amp', action='store_true', help='as of tools/train.py')
     add('--tta', action='store_true', help='as of tools/test.py')
+    add_device_option(parser)
     add('--launcher', choices=[*PROGRAMS], default='none', help='of train and test')
     text = f'what starts their scripts, such as "{PROGRAMS["pytorch"]}"'
     add('--launch', metavar='WORDS', help=text)
@@ -141,22 +143,29 @@ def check_configs(args: Namespace) -> None:
     """
     from mmsegmentation.pseudo_config import pseudo_sets
     from mmsegmentation.real_config import use_real_labels_alone
-    from mmsegmentation.runtime import read_config, silence
+    from mmsegmentation.runtime import import_parts, parse_config, silence
 
     silence()
     wanted = {args.config: False, args.pseudo_config: True}
     if args.final_config:
         wanted[args.final_config] = False
+    if not args.data_root.is_dir():
+        way_out = 'make it with utils/prepare_data.py, or correct --data-root'
+        raise InputError(args.data_root, 'no such folder', way_out)
     if len(wanted) < 2 or (args.final_config == args.pseudo_config):
         raise InputError(args.pseudo_config, 'is named twice', 'name two configs')
     needs = 'model', 'train_dataloader', 'test_dataloader', 'train_cfg'
+    cfgs = []
     for path, pseudo in wanted.items():
-        cfg = read_config(path, args.cfg_options, needs, str(args.data_root))
+        cfg = parse_config(path, args.cfg_options, needs, str(args.data_root))
         if bool(pseudo_sets(cfg)) != pseudo:
             what = 'no pseudo labels' if pseudo else 'pseudo labels'
             raise InputError(path, f'trains on {what}', 'see configs/pseudo')
+        cfgs.append(cfg)
         if pseudo:
             use_real_labels_alone(cfg)  # refused now rather than in the first round
+    for cfg in cfgs:
+        import_parts(cfg)
 
 
 def conclude(rounds: Sequence[Round]) -> dict[str, Any]:

@@ -11,15 +11,33 @@ from typing import TYPE_CHECKING, Any
 from mmsegmentation.checkpoints import check_checkpoint, load_weights
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.config import view_notes
-from mmsegmentation.files import id_below, sha256_of, whole_folder, write_json
+from mmsegmentation.device import add_device_option, choose_device, print_device
+from mmsegmentation.early import check_are_checkpoints, check_data, check_writable
+from mmsegmentation.files import (
+    check_replaceable,
+    id_below,
+    sha256_of,
+    whole_folder,
+    write_json,
+)
 from mmsegmentation.fold_config import of_fold, use_fold
 from mmsegmentation.fold_origin import check_predicting
 from mmsegmentation.folds import ROLES, Fold
 from mmsegmentation.predictions import MARKER, finish_predictions
 from mmsegmentation.pretrained import start_from_scratch
-from mmsegmentation.processes import processes
+from mmsegmentation.processes import (
+    add_launcher_options,
+    processes,
+    take_local_rank,
+)
 from mmsegmentation.pseudo_config import noted_pseudo
-from mmsegmentation.runtime import build_runner, read_config, silence, tell
+from mmsegmentation.runtime import (
+    build_runner,
+    import_parts,
+    parse_config,
+    silence,
+    tell,
+)
 from mmsegmentation.scores import score_table
 from mmsegmentation.trained_steps import noted_steps
 
@@ -41,8 +59,8 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--tta', action='store_true', help="the config's test-time augmentation")
     add('--probs', action='store_true', help='keep the probabilities of all classes')
     add('--overwrite', action='store_true', help='replace an earlier prediction')
-    launchers = ['none', 'pytorch', 'slurm', 'mpi']
-    add('--launcher', choices=launchers, default='none', help='see torchrun --help')
+    add_device_option(parser)
+    add_launcher_options(parser)
     add('--cfg-options', nargs='+', default=[], metavar='K=V', help='config changes')
     return parser.parse_args(argv)
 
@@ -51,17 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write a prediction folder and print its scores."""
     args = parse_args(argv)
     silence()
+    take_local_rank(args)
     needs = 'model', 'test_dataloader'
-    cfg = read_config(args.config, args.cfg_options, needs, args.data_root)
+    cfg = parse_config(args.config, args.cfg_options, needs, args.data_root)
     cfg.launcher = args.launcher
-    content = check_checkpoint(args.checkpoint)
+    check_are_checkpoints([args.checkpoint])
+    check_replaceable(args.out, MARKER, args.overwrite)
+    check_writable(args.out)
     fold = use_fold(cfg, args.fold, args.folds)
-    check_predicting(content, args.checkpoint, fold, args.split)
     part = choose_part(cfg, args.split, fold)
     if args.tta:
         use_tta(cfg, args.config)
     images = choose_images(cfg, part, args.split, fold)
+    check_data(cfg, ['test_dataloader'])
+    choose_device(args.device)
+    content = check_checkpoint(args.checkpoint)
+    check_predicting(content, args.checkpoint, fold, args.split)
+    import_parts(cfg)
     with processes(cfg):
+        print_device(cfg)
         with _shared_folder(args) as folder:
             scores = predict(cfg, images, folder, args, content, fold)
         _say_result(args.out, scores)

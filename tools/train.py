@@ -10,6 +10,8 @@ from mmsegmentation.checkpoints import check_checkpoint, describe_start, load_we
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.config import check_strategy, schedule_notes
 from mmsegmentation.config_bases import check_bases
+from mmsegmentation.device import add_device_option, choose_device, print_device
+from mmsegmentation.early import check_are_checkpoints, check_data, check_writable
 from mmsegmentation.files import NO_ROOM, read_json
 from mmsegmentation.fold_config import leaves_of, use_fold
 from mmsegmentation.fold_origin import (
@@ -24,15 +26,30 @@ from mmsegmentation.pretrained import (
     find_pretrained,
     start_from_scratch,
 )
-from mmsegmentation.processes import BEGUN, SAVED, is_loss, is_noted, processes
+from mmsegmentation.processes import (
+    BEGUN,
+    SAVED,
+    add_launcher_options,
+    is_loss,
+    is_noted,
+    processes,
+    take_local_rank,
+)
 from mmsegmentation.pseudo_config import join_records, pseudo_records, use_pseudo_part
 from mmsegmentation.real_config import use_real_labels_alone
-from mmsegmentation.resume import check_state, find_start, keep_seed
+from mmsegmentation.resume import (
+    check_resumable,
+    check_state,
+    checkpoint_folder,
+    find_start,
+    keep_seed,
+)
 from mmsegmentation.runtime import (
     blame,
     build_runner,
+    import_parts,
+    parse_config,
     quiet,
-    read_config,
     silence,
     tell,
 )
@@ -68,11 +85,11 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--pseudo-part', metavar='NAME', help=f"{part}; the config's if none")
     text = 'as many steps without the pseudo labels, to compare with'
     add('--without-pseudo', action='store_true', help=text)
+    add_device_option(parser)
     add('--amp', action='store_true', help='fp16; on a CPU bf16, if it has it')
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--overwrite', action='store_true', help='replace an earlier run')
-    launchers = ['none', 'pytorch', 'slurm', 'mpi']
-    add('--launcher', choices=launchers, default='none', help='see torchrun --help')
+    add_launcher_options(parser)
     add('--cfg-options', nargs='+', default=[], metavar='K=V', help='config changes')
     return parser.parse_args(argv)
 
@@ -81,10 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, and say where the best checkpoint is."""
     args = parse_args(argv)
     silence()
-    cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
-    with quiet():
-        notes = check_bases(Path(args.config))
-    tell(notes)
+    take_local_rank(args)
+    cfg = parse_config(args.config, args.cfg_options, NEEDS, args.data_root)
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)
@@ -93,11 +108,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
     if cfg.get('resume') and not args.resume:
         args.resume = cfg.get('load_from') or 'auto'
+    check_paths(cfg, args)
+    choose_device(args.device)
+    import_parts(cfg)
+    with quiet():
+        notes = check_bases(Path(args.config))
+    tell(notes)
     _choose_precision(cfg, args)
     check_strategy(cfg)
     with processes(cfg):
+        print_device(cfg, training=True)
         train(cfg, args, fold)
     return 0
+
+
+def check_paths(cfg: 'Config', args: Namespace) -> None:
+    """Refuse folders and files that are missing or taken, before torch is imported.
+
+    Raises:
+        InputError: The data or a checkpoint are missing, or the work folder is taken.
+    """
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    work_dir = Path(cfg.work_dir)
+    folder = checkpoint_folder(work_dir, cfg)
+    check_writable(work_dir)
+    if args.resume and args.resume != 'auto':
+        check_are_checkpoints([args.resume])
+    elif cfg.get('load_from') and not (args.from_scratch or '://' in cfg.load_from):
+        check_are_checkpoints([cfg.load_from])
+    if args.launcher != 'none':
+        return  # a process that is started again finds the folder of its own run
+    if args.resume == 'auto':
+        check_resumable(work_dir, folder)
+    _earlier_results(work_dir, folder, args)
 
 
 def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
@@ -118,10 +161,11 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     from mmsegmentation.engine.stop_hook import StopHook, Stopped
 
     work_dir = Path(cfg.work_dir)
+    folder = checkpoint_folder(work_dir, cfg)
     anew = is_noted(BEGUN) and _take_up(args)
     if args.resume == 'auto':
-        anew = _find_resumed(work_dir, args)
-    earlier = _earlier_results(work_dir, args)
+        anew = _find_resumed(work_dir, folder, args)
+    earlier = _earlier_results(work_dir, folder, args)
     pseudo = pseudo_records(cfg, fold)
     content = _choose_start(cfg, args, earlier, fold)
     if args.resume:
@@ -147,7 +191,8 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
         tell(describe_start(runner.model, content, cfg.load_from))
     del content  # of the size of the model and its optimiser
     if is_main_process():
-        remove_leftovers(work_dir)
+        for place in {work_dir, folder}:
+            remove_leftovers(place)
         if anew:
             cut_logs(runner, {})
         _say_start(cfg, runner.log_dir, final)
@@ -169,7 +214,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     finally:
         stop.restore()
     if is_main_process():
-        _say_result(work_dir)
+        _say_result(work_dir, folder)
 
 
 def _known(error: Exception, runner: 'Runner') -> InputError | None:
@@ -207,11 +252,11 @@ def _take_up(args: Namespace) -> bool:
     return not args.resume
 
 
-def _find_resumed(work_dir: Path, args: Namespace) -> bool:
+def _find_resumed(work_dir: Path, folder: Path, args: Namespace) -> bool:
     """Put into ``args`` what to go on from; tell whether there is nothing yet."""
     from mmengine.dist import is_main_process
 
-    path, lines = find_start(work_dir)
+    path, lines = find_start(work_dir, folder)
     args.resume = path and str(path)
     if is_main_process():
         for line in lines:
@@ -229,10 +274,12 @@ def _pass_over(cfg: 'Config', work_dir: Path) -> None:
                 leaf['held'] = str(work_dir / LIST)
 
 
-def _earlier_results(work_dir: Path, args: Namespace) -> list[Path]:
+def _earlier_results(work_dir: Path, folder: Path, args: Namespace) -> list[Path]:
     if args.resume:
         return []
-    earlier = [path for pattern in RESULTS for path in work_dir.glob(pattern)]
+    found = [path for pattern in CHECKPOINTS for path in folder.glob(pattern)]
+    found += [path for pattern in RESULTS for path in work_dir.glob(pattern)]
+    earlier = list(dict.fromkeys(found))
     if earlier and not args.overwrite:
         raise InputError(
             work_dir,
@@ -262,8 +309,6 @@ def _choose_precision(cfg: 'Config', args: Namespace) -> None:
 
 
 def _say_start(cfg: 'Config', log_dir: str, final: bool) -> None:
-    from mmsegmentation.precision import has_bf16
-
     print(f'log: {log_dir}', flush=True)
     for note in schedule_notes(cfg):
         print(note, flush=True)
@@ -279,8 +324,6 @@ def _say_start(cfg: 'Config', log_dir: str, final: bool) -> None:
                 'checkpoint of the one before: --cfg-options load_from=...',
                 flush=True,
             )
-    if cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper' and not has_bf16():
-        print('this CPU has no bfloat16 arithmetic: training in float32', flush=True)
 
 
 def _choose_start(
@@ -316,17 +359,17 @@ def _choose_start(
     return content
 
 
-def _say_result(work_dir: Path) -> None:
+def _say_result(work_dir: Path, folder: Path) -> None:
     path = work_dir / 'metrics.json'
     if path.is_file():
         scores = read_json(path)
         low, high = scores['mIoU_interval']
         print(
-            f'best: {work_dir / scores["checkpoint"]}  mIoU {scores["mIoU"]:.4f} '
+            f'best: {folder / scores["checkpoint"]}  mIoU {scores["mIoU"]:.4f} '
             f'[{low:.4f}, {high:.4f}]; all scores in {path}'
         )
     else:
-        print(f'checkpoints: {work_dir}')
+        print(f'checkpoints: {folder}')
 
 
 if __name__ == '__main__':

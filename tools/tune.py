@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.device import add_device_option
 from tools import jobs
 from tools.jobs import PROGRAMS, Call, do, program_of, shown
 from tools.steps import check_place
@@ -60,6 +61,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--data-root', metavar='ROOT', help='the data; RECYCLE_DATA if none')
     add('--fold', type=int, metavar='K', help='as of tools/train.py')
     add('--folds', metavar='DIR', help='as of tools/train.py')
+    add_device_option(parser)
     add('--amp', action='store_true', help='as of tools/train.py')
     add('--from-scratch', action='store_true', help='use no pretrained weights')
     add('--launcher', choices=[*PROGRAMS], default='none', help='of each training')
@@ -114,14 +116,18 @@ class Worker:
     """
 
     def __init__(self, args: Namespace) -> None:
-        from mmsegmentation.runtime import read_config, silence
+        from mmsegmentation.early import check_data
+        from mmsegmentation.runtime import import_parts, parse_config, silence
         from tools.tuning.space import read_space
 
         silence()
         self.args = args
         self.program = program_of(args.launcher, args.launch)
-        self.base = read_config(args.config, (), NEEDS, args.data_root)
-        self.cfg = read_config(args.config, args.cfg_options, NEEDS, args.data_root)
+        self.base = parse_config(args.config, (), NEEDS, args.data_root)
+        self.cfg = parse_config(args.config, args.cfg_options, NEEDS, args.data_root)
+        if args.fold is None:
+            check_data(self.cfg, ('train_dataloader', 'val_dataloader'))
+        import_parts(self.cfg)
         self.space: list[Searched] = read_space(args.space, self.cfg)
         self.study: SharedStudy = self._open()
         self._claim_folder()
@@ -240,7 +246,7 @@ class Worker:
     def words(self) -> list[str]:
         """Arguments that all trainings have."""
         words = []
-        for name in ('data_root', 'fold', 'folds'):
+        for name in ('data_root', 'fold', 'folds', 'device'):
             if (value := getattr(self.args, name)) is not None:
                 words += [f'--{name.replace("_", "-")}', str(value)]
         words += ['--amp'] if self.args.amp else []

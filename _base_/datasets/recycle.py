@@ -3,8 +3,11 @@
 Images are 512 x 512; any other size is scaled to fit, in its own proportions.
 """
 
+import os
+
 dataset_type = 'RecycleDataset'
-data_root = '{{$RECYCLE_DATA:input/data}}'
+# MMEngine's own way to read a variable imports torch, which takes seconds.
+data_root = os.environ.get('RECYCLE_DATA') or 'input/data'
 
 # What the models subtract, in the order of a loaded image (BGR): a border of this
 # colour is zero after normalising.

@@ -23,7 +23,7 @@ from mmsegmentation.datasets.sample_facts import (
 )
 from mmsegmentation.datasets.transforms.load_decoded import decode
 from mmsegmentation.files import list_images, mask_name, read_json
-from mmsegmentation.parts import is_pseudo
+from mmsegmentation.parts import check_images
 
 
 @DATASETS.register_module()
@@ -159,14 +159,7 @@ class RecycleDataset(BaseSegDataset):
         return Path(self.data_root) if self.data_root else None
 
     def _image_ids(self, images: Path) -> list[str]:
-        if not images.is_dir():
-            way_out = (
-                'make it with utils/pseudo_label.py'
-                if is_pseudo(images.parent.name)
-                else 'make the data root with utils/prepare_data.py, and name it by '
-                'RECYCLE_DATA or data_root'
-            )
-            raise InputError(images, 'no such folder', way_out)
+        check_images(images)
         if self.ann_file:
             path = Path(self.ann_file)
             if not path.is_file():

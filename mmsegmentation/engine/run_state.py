@@ -11,6 +11,8 @@ from mmengine.runner import Runner
 from mmengine.visualization import TensorboardVisBackend
 from torch import nn
 
+from mmsegmentation.resume import checkpoint_folder
+
 State = dict[str, Any]
 
 
@@ -68,9 +70,9 @@ def restore_gradients(model: nn.Module, found: State) -> None:
 
 
 def in_own_folder(runner: Runner) -> bool:
-    """Tell whether a run goes on from a checkpoint of its own work folder."""
+    """Tell whether a run goes on from a checkpoint of its own."""
     start = Path(str(runner._load_from)).resolve().parent
-    return start == Path(runner.work_dir).resolve()
+    return start == checkpoint_folder(Path(runner.work_dir), runner.cfg).resolve()
 
 
 def log_sizes(runner: Runner) -> dict[str, int]:

@@ -116,7 +116,7 @@ def test_train__half_the_batch_each_is_the_same_training(whole, halves, shared_d
     (config, one), (run, (main, other)) = whole, halves
     # They say it once, and overwrite once.
     words = [line.split()[0] for line in main.out.splitlines()]
-    assert words == ['log:', 'param_scheduler.1', 'best:']
+    assert words == ['device:', 'log:', 'param_scheduler.1', 'best:']
     assert (other.out, other.err) == ('', '')
     found, wanted = losses(run), losses(one)
     assert len(wanted) == 4
@@ -240,7 +240,7 @@ def test_predict__failure_of_one_process_leaves_nothing_behind(
     argv = (trained[0], next(trained[1].glob('best_*.pth')), '--data-root', data_root)
     main, other = two(test.main, *argv, '--out', tmp_path / 'two', well=False)
     assert 0 not in (main.code, other.code)
-    assert main.out == '3 images of valid to predict\n'
+    assert main.out.splitlines()[1:] == ['3 images of valid to predict']
     assert main.err == 'process 0: stops, because another one did\n'
     assert '1.png' in other.err
     assert not (tmp_path / 'two').exists()

@@ -98,7 +98,9 @@ def test_test_part__has_masks_and_no_scores(predict, shared_data, options):
     assert list(predictions.image_ids) == list_images(shared_data / 'test/images')
     assert predictions.origin['tta'] is bool(options)
     assert not (out / 'metrics.json').exists()
-    assert printed == f'2 images of test to predict\npredictions: {out}\n'
+    first, *rest = printed.splitlines()
+    assert first.startswith('device: CPU, ') and first.endswith('; float32')
+    assert rest == ['2 images of test to predict', f'predictions: {out}']
 
 
 def test_probs__are_those_of_the_masks_at_a_quarter_of_the_size(predict, shared_data):

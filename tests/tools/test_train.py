@@ -62,7 +62,8 @@ def test_screen__shows_loss_rate_time_and_scores(
     assert lines[1].startswith('  valid  mIoU ')
     assert lines[1].endswith('(best)')
     assert lines[2].split()[0] == '4/4'
-    first, length, last = out.splitlines()
+    device, first, length, last = out.splitlines()
+    assert device.startswith('device: CPU, ') and device.endswith('; float32')
     assert first.startswith(f'log: {tmp_path / "w"}')
     # Four steps of a schedule for more.
     assert length.startswith('param_scheduler.1 (PolyLR) begins at 30, and the run')
@@ -263,7 +264,6 @@ def test_amp__computes_in_bfloat16_and_keeps_float32(
 FP16 = "dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')"
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
 def test_fp16__without_a_gpu_is_one_line_or_with_amp_trains(
     write_config, shared_data, run, misuse, tmp_path
 ):

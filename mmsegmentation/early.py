@@ -1,0 +1,110 @@
+"""Checks of paths that need no torch: a mistake is reported within two seconds."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmsegmentation.command import InputError
+from mmsegmentation.fold_config import leaves_of
+from mmsegmentation.parts import check_images
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+CHECKPOINT_SUFFIXES = '.pth', '.pt', '.bin', '.ckpt', '.safetensors'
+CONFIG_SUFFIXES = '.py', '.json', '.yaml', '.yml'
+
+
+def check_data(cfg: 'Config', keys: Iterable[str]) -> None:
+    """Refuse data loaders whose folders are missing.
+
+    Of data sets that are not ours, only the ``data_root`` is checked, and only where it
+    is a path of this machine.
+
+    Args:
+        keys: The data loaders, such as ``'train_dataloader'``.
+
+    Raises:
+        InputError: A folder is missing.
+    """
+    for key in keys:
+        for leaf in leaves_of((cfg.get(key) or {}).get('dataset') or {}):
+            if is_ours(leaf):
+                prefix = (leaf.get('data_prefix') or {}).get('img_path') or ''
+                check_images(Path(leaf.get('data_root') or '', prefix))
+            elif _is_local(leaf) and not Path(leaf['data_root']).is_dir():
+                raise InputError(
+                    leaf['data_root'],
+                    'no such folder',
+                    f'correct the data_root of {key}',
+                )
+
+
+def is_ours(leaf: dict) -> bool:
+    """Tell whether a data set's config names a ``RecycleDataset``."""
+    kind = leaf.get('type')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.rpartition('.')[2] == 'RecycleDataset'
+
+
+def _is_local(leaf: dict) -> bool:
+    root = leaf.get('data_root')
+    remote = leaf.get('backend_args') or (isinstance(root, str) and ':' in root)
+    return isinstance(root, str) and bool(root) and not remote
+
+
+def check_is_config(path: str) -> None:
+    """Refuse a path that is no config file.
+
+    Raises:
+        InputError: It is missing, or a checkpoint.
+    """
+    if Path(path).suffix in CHECKPOINT_SUFFIXES:
+        raise InputError(
+            path,
+            'is a checkpoint, where a config is expected',
+            'name the config first, then the checkpoint',
+        )
+    if not Path(path).is_file():
+        raise InputError(path, 'no such config', 'see the folder configs/')
+
+
+def check_are_checkpoints(paths: Sequence[str | Path]) -> None:
+    """Refuse paths that are no checkpoints.
+
+    Raises:
+        InputError: One is missing, or a config.
+    """
+    for path in paths:
+        if Path(path).suffix in CONFIG_SUFFIXES:
+            raise InputError(
+                path,
+                'is a config, where a checkpoint is expected',
+                'name the config first, then the checkpoint',
+            )
+        if not Path(path).is_file():
+            raise InputError(path, 'no such checkpoint', 'check the path')
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file or folder that cannot be made.
+
+    Raises:
+        InputError: A parent is no folder, or one that this user may not write to.
+    """
+    place = next(parent for parent in _upwards(path) if os.path.lexists(parent))
+    number = 0
+    if place != path.absolute() and not place.is_dir():
+        number = errno.ENOTDIR
+    elif place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    if number:
+        what = f'cannot be made ({os.strerror(number)}: {place})'
+        raise InputError(path, what, 'choose another place')
+
+
+def _upwards(path: Path) -> Iterator[Path]:
+    yield path.absolute()
+    yield from path.absolute().parents
