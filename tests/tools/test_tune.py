@@ -39,7 +39,7 @@ with (folder / 'scalars.json').open('w') as file:
 
 
 @pytest.fixture
-def arguments(script, write_config, tmp_path, monkeypatch):
+def arguments(script, write_config, shared_data, tmp_path, monkeypatch):
     """Return the arguments of a study whose training is a script."""
     monkeypatch.setattr(training, 'INTERVAL', 0.01)
     script('utils/study.py', 'import sys; print("shown", sys.argv[1])')
