@@ -176,6 +176,7 @@ def _build(cfg: 'Config') -> 'Runner':
     from mmsegmentation.config_arguments import check_arguments
     from mmsegmentation.config_lists import restore_tuples
     from mmsegmentation.engine import QuietRunner, StrategyRunner
+    from mmsegmentation.model_check import check_model
 
     tell(check_arguments(cfg))
     restore_tuples(cfg)
@@ -188,6 +189,7 @@ def _build(cfg: 'Config') -> 'Runner':
     # Read and checked now, before a run replaces anything.
     if cfg.get('train_cfg'):
         _ = runner.train_loop, runner.val_loop
+        check_model(runner)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     else:
         _ = runner.test_loop
