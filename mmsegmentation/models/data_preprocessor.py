@@ -1,9 +1,13 @@
+from copy import copy
 from typing import Any
 
 import torch
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor
+
+# The last of four maps is a 32nd of the image.
+LEAST_SIDE = 32
 
 
 @MODELS.register_module()
@@ -15,6 +19,10 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
     int64, which the losses ask for. Bit for bit MMSegmentation's values: the padding is
     laid after the normalisation, with ``pad_val`` itself. Images of another kind, and
     batches that its fast way does not know, take MMSegmentation's way.
+
+    An image to predict with a side below 32 pixels, the stride of the backbones, is
+    padded to 32 as by ``test_cfg=dict(size=(32, 32))``; MMSegmentation's cannot be
+    predicted.
 
     Args: as MMSegmentation's ``SegDataPreProcessor``.
     """
@@ -28,6 +36,10 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
                 label = sample.gt_sem_seg
                 label.set_data({'data': label.data.long()})
         images = data['inputs']
+        if not training and self._is_too_small(images, samples):
+            padding = copy(self)
+            padding.test_cfg = dict(size=(LEAST_SIDE, LEAST_SIDE))
+            return SegDataPreProcessor.forward(padding, data)
         if not self._is_plain(images, samples, training):
             return super().forward(data, training)
         stacked = images if isinstance(images, Tensor) else torch.stack(images)
@@ -40,6 +52,12 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
                     dict(img_shape=shape, pad_shape=padded, padding_size=(0, 0, 0, 0))
                 )
         return {'inputs': batch, 'data_samples': samples}
+
+    def _is_too_small(self, images: Any, samples: Any) -> bool:
+        """Whether an image to predict is smaller than the last map's stride."""
+        if self.test_cfg or not samples:
+            return False
+        return any(min(image.shape[-2:]) < LEAST_SIDE for image in images)
 
     def _is_plain(self, images: Any, samples: Any, training: bool) -> bool:
         """Whether all images are bytes of one size that needs no padding."""

@@ -37,6 +37,10 @@ class FastPackSegInputs(PackSegInputs):
 
     def transform(self, results: dict) -> dict:
         results = dict(results)
+        labels = results.get('gt_seg_map')
+        if labels is not None and labels.ndim < 2:
+            # LoadAnnotations drops an axis of one row or column.
+            results['gt_seg_map'] = _unsqueezed(labels, results)
         own: dict[str, np.ndarray] = {}
         for key, ndim in (('img', 3), ('gt_seg_map', 2)):
             array = results.get(key)
@@ -50,6 +54,15 @@ class FastPackSegInputs(PackSegInputs):
             labels = torch.from_numpy(np.array(own['gt_seg_map'][None], dtype))
             packed['data_samples'].gt_sem_seg = PixelData(data=labels)
         return packed
+
+
+def _unsqueezed(labels: np.ndarray, results: dict) -> np.ndarray:
+    """Return the labels of an image of one row or column as (H, W)."""
+    for key in ('img_shape', 'ori_shape'):
+        size = tuple(results.get(key, ()))[:2]
+        if len(size) == 2 and 1 in size and size[0] * size[1] == labels.size:
+            return labels.reshape(size)
+    return labels
 
 
 def _planes(img: np.ndarray) -> np.ndarray:

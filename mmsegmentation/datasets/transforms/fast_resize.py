@@ -8,18 +8,32 @@ class FastResize(Resize):
     """MMSegmentation's resize that leaves alone what has the right size already.
 
     Then ``img`` and the label maps stay the arrays that they are, uncopied; the
-    metadata are written all the same.
+    metadata are written all the same. A side that ``keep_ratio`` would round to 0, as
+    of 1 x 2000 pixels, becomes 1.
 
     Args: as MMSegmentation's ``Resize``.
     """
 
     def transform(self, results: dict) -> dict:
         if not self._fits(results):
-            return super().transform(results)
+            return self._thin(results) or super().transform(results)
         results['scale'] = self.scale
         results['img_shape'] = results['img'].shape[:2]
         results['scale_factor'] = (1.0, 1.0)
         results['keep_ratio'] = self.keep_ratio
+        return results
+
+    def _thin(self, results: dict) -> dict | None:
+        """Resize a picture that is so thin that its short side would round to 0."""
+        if not (self.scale and self.keep_ratio):
+            return None
+        size = mmcv.rescale_size(results['img'].shape[1::-1], self.scale)
+        if 0 not in size:
+            return None
+        exact = Resize(tuple(max(1, side) for side in size), keep_ratio=False)
+        exact.interpolation, exact.backend = self.interpolation, self.backend
+        results = exact.transform(results)
+        results['keep_ratio'] = True
         return results
 
     def _fits(self, results: dict) -> bool:

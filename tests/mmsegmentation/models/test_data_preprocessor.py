@@ -70,7 +70,20 @@ def test_training__is_bit_exact(sizes, options, dtype, bgr_to_rgb):
 
 @pytest.mark.parametrize('test_cfg', [None, dict(size=(10, 12)), dict(size_divisor=8)])
 def test_test__is_bit_exact(test_cfg):
-    check_same(batch((9, 8), (9, 8)), False, size=(8, 8), test_cfg=test_cfg)
+    sizes = ((39, 38), (39, 38)) if test_cfg is None else ((9, 8), (9, 8))
+    check_same(batch(*sizes), False, size=(8, 8), test_cfg=test_cfg)
+
+
+@pytest.mark.parametrize('size', [(1, 40), (40, 1), (1, 1), (31, 33)])
+def test_test__small_images_are_padded_to_the_stride_of_the_backbone(size):
+    preprocessor = FastSegDataPreProcessor(**NORM)
+    ours = preprocessor(batch(size, size), False)
+    padded = SegDataPreProcessor(**NORM, test_cfg=dict(size=(32, 32)))
+    theirs = padded(batch(size, size), False)
+    assert torch.equal(ours['inputs'], theirs['inputs'])
+    for our, their in zip(ours['data_samples'], theirs['data_samples'], strict=True):
+        assert our.metainfo == their.metainfo
+    assert not preprocessor.test_cfg
 
 
 def test_test__images_of_two_sizes_are_refused():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmcv.transforms import Pad
 from mmseg.datasets.transforms import (
+    LoadAnnotations,
     PackSegInputs,
     PhotoMetricDistortion,
     RandomFlip,
@@ -23,6 +24,7 @@ from mmsegmentation.datasets.transforms import (
     FastResize,
     FlipRotateResize,
 )
+from mmsegmentation.files import write_mask
 from mmsegmentation.models import FastSegDataPreProcessor
 
 MEAN = (103.53, 116.28, 123.675)
@@ -173,6 +175,31 @@ def test_resize__is_bit_exact_and_copies_only_what_changes(shape, keep_ratio):
     result, _ = run([FastResize(**options)], given, 0)
     same_size = result['img'].shape == given['img'].shape
     assert (result['img'] is given['img']) == same_size
+
+
+@pytest.mark.parametrize(
+    ('shape', 'wanted'), [((1, 2000), (1, 64)), ((2000, 1), (64, 1))]
+)
+def test_resize__a_thin_picture_keeps_a_pixel(shape, wanted):
+    given = sample(shape)
+    resize = FastResize(scale=(64, 64), keep_ratio=True)
+    result, _ = run([resize], given, 0)
+    assert result['img'].shape[:2] == result['gt_seg_map'].shape == wanted
+    assert result['img_shape'] == wanted
+    assert result['keep_ratio'] and resize.scale == (64, 64)
+
+
+@pytest.mark.parametrize('shape', [(1, 7), (7, 1), (1, 1)])
+def test_pack__labels_of_one_row_are_a_map(shape, tmp_path):
+    given = sample(shape)
+    wanted = np.full(shape, 3, np.uint8)
+    given |= dict(seg_map_path=str(tmp_path / 'a.png'), seg_fields=[])
+    write_mask(tmp_path / 'a.png', wanted)
+    given['img_shape'] = (5, 64)  # labels are loaded after the resize
+    loaded = LoadAnnotations()(given)
+    assert loaded['gt_seg_map'].ndim < 2
+    packed = FastPackSegInputs()(loaded)['data_samples']
+    assert packed.gt_sem_seg.data.tolist() == wanted[None].tolist()
 
 
 @pytest.mark.parametrize('byte_labels', [False, True])
