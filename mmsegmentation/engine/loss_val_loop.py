@@ -1,15 +1,19 @@
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from mmengine.dist import broadcast_object_list, collect_results
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import ValLoop
+from mmengine.structures import PixelData
 from mmseg.registry import LOOPS
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from mmsegmentation.command import InputError
 from mmsegmentation.engine.unwrap import unwrapped
+from mmsegmentation.models.by_size import by_size
 
 
 @LOOPS.register_module()
@@ -32,7 +36,17 @@ class LossValLoop(ValLoop):
         self._found: list[dict[str, float]] = []
 
     def run(self) -> dict:
-        """Launch validation."""
+        """Launch validation.
+
+        Raises:
+            InputError: The model has no decode head, or a sample no labels.
+        """
+        if not hasattr(unwrapped(self.runner.model), 'decode_head'):
+            raise InputError(
+                'LossValLoop',
+                'the model has no decode_head whose loss could be measured',
+                "use val_cfg=dict(type='ValLoop')",
+            )
         self._found.clear()
         return super().run()
 
@@ -46,17 +60,21 @@ class LossValLoop(ValLoop):
 
     def _losses_of(self, data_batch: dict[str, Sequence]) -> list[dict[str, float]]:
         model = unwrapped(self.runner.model)
-        data = model.data_preprocessor(data_batch, False)
-        pairs = zip(data['inputs'], data['data_samples'], strict=True)
-        return [self._loss_of(model, image[None], sample) for image, sample in pairs]
+        losses = []
+        for _, part in by_size(data_batch):
+            data = model.data_preprocessor(part, False)
+            pairs = zip(data['inputs'], data['data_samples'], strict=True)
+            losses += [self._loss_of(model, image[None], each) for image, each in pairs]
+        return losses
 
     def _loss_of(self, model: Any, image: Tensor, sample: Any) -> dict[str, float]:
+        sample = _with_long_labels(sample)
         heads = model.decode_head
         last = heads[-1] if isinstance(heads, nn.ModuleList) else heads
         divided = isinstance(self.runner.model, FullyShardedDataParallel)
         # All processes gather the weights as often, whatever their images are.
         losses = (self.runner.model if divided else model)(image, [sample], mode='loss')
-        if (sample.gt_sem_seg.data == last.ignore_index).all():
+        if (sample.gt_sem_seg.data == getattr(last, 'ignore_index', 255)).all():
             return {}
         return {
             f'val_{name}': float(sum(map(Tensor.mean, _listed(value))))
@@ -83,3 +101,16 @@ class LossValLoop(ValLoop):
 
 def _listed(value: Any) -> Sequence[Tensor]:
     return [value] if isinstance(value, Tensor) else value
+
+
+def _with_long_labels(sample: Any) -> Any:
+    """Return a sample with int64 labels, as MMSegmentation's heads ask for them."""
+    if 'gt_sem_seg' not in sample:
+        raise InputError(
+            getattr(sample, 'img_path', 'a sample of the validation'),
+            'comes without labels out of the validation pipeline',
+            "add LoadAnnotations to it, or use val_cfg=dict(type='ValLoop')",
+        )
+    sample = copy(sample)  # the labels of the given one stay bytes
+    sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data.long())
+    return sample

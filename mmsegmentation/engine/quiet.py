@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from mmsegmentation.engine.class_weight_hook import losses_of
 from mmsegmentation.engine.mean_loss_hook import MeanLossHook
+from mmsegmentation.engine.one_size_hook import OneSizeHook
 from mmsegmentation.engine.resume_hook import ResumeHook
 from mmsegmentation.models.cpu_sync_batch_norm import sync_on_cpu
 from mmsegmentation.models.shared_dropout import share_dropout
@@ -63,6 +64,7 @@ class Quiet(Base):
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(ResumeHook())
         self.register_hook(MeanLossHook())
+        self.register_hook(OneSizeHook())
 
     @staticmethod
     def build_dataloader(

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import brentq
 
+from mmsegmentation.command import InputError
 from mmsegmentation.models.biased_attention import BiasedAttention
 from mmsegmentation.models.fast_linear import use_fast_linear
 from mmsegmentation.models.translate import TABLE, translate, unwrap
@@ -61,6 +62,25 @@ class FastBEiT(BEiT):
         for layer in self.layers:
             layer.attn = BiasedAttention.in_place_of(layer.attn)
             use_fast_linear(layer.ffn)
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return a map for each layer of ``out_indices``, (N, C, H / 16, W / 16).
+
+        Raises:
+            InputError: The images have another size than ``img_size``, for which alone
+                there are positions.
+        """
+        size = tuple(inputs.shape[2:])
+        if tuple(side // self.patch_size for side in size) != self.patch_shape:
+            wanted = tuple(self.img_size)
+            raise InputError(
+                'FastBEiT',
+                f'has positions for images of {wanted}, and got one of {size}',
+                f'set model.backbone.img_size={size}, or scale and pad the images to '
+                f'{wanted}, or move windows of that size over larger ones: '
+                "model.test_cfg.mode='slide'",
+            )
+        return super().forward(inputs)
 
     def resize_rel_pos_embed(self, checkpoint: dict) -> dict[str, torch.Tensor]:
         """Return the weights of a checkpoint, which ``init_weights`` loads.

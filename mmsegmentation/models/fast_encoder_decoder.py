@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmsegmentation.models.by_size import predict_by_size
 from mmsegmentation.models.logit_map import (
     STRIP_MEMORY,
     DenseLogits,
@@ -61,6 +62,14 @@ class FastEncoderDecoder(EncoderDecoder):
             yield
         finally:
             self._decides = True
+
+    def val_step(self, data: Any) -> list:
+        """Predict a batch, whose images may have several sizes."""
+        return predict_by_size(super().val_step, data)
+
+    def test_step(self, data: Any) -> list:
+        """Predict a batch, whose images may have several sizes."""
+        return predict_by_size(super().test_step, data)
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None

@@ -8,6 +8,7 @@ from mmseg.models.backbones import BEiT
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmsegmentation.command import InputError
 from mmsegmentation.models import FastBEiT
 from mmsegmentation.models.fast_beit import _places
 
@@ -193,3 +194,11 @@ def test_beit__is_built_with_the_random_weights_of_stock():
         torch.manual_seed(0)
         found.append(kind(img_size=28, **SMALL).state_dict())
     torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('size', [(56, 56), (28, 24), (28, 56)])
+def test_beit__refuses_images_of_another_size_with_the_way_out(size):
+    model = FastBEiT(img_size=28, **SMALL)
+    message = rf'images of \(28, 28\), and got one of \({size[0]}, {size[1]}\); set'
+    with pytest.raises(InputError, match=message):
+        model(torch.rand(1, 3, *size))

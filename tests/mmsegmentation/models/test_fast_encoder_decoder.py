@@ -13,7 +13,12 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import nn
 
-from mmsegmentation.models import ConvNeXt, FastEncoderDecoder, FastUPerHead
+from mmsegmentation.models import (
+    ConvNeXt,
+    FastEncoderDecoder,
+    FastSegDataPreProcessor,
+    FastUPerHead,
+)
 from mmsegmentation.models import fast_encoder_decoder as module
 from mmsegmentation.models.logit_map import LogitMap
 from mmsegmentation.models.on_demand import label_ids
@@ -340,3 +345,29 @@ def test_model__loses_as_stock_does_over_50_steps():
         curves.append(torch.stack(losses))
     assert curves[0][-1] < 0.98 * curves[0][0]
     torch.testing.assert_close(curves[1], curves[0], rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize('step', ['val_step', 'test_step'])
+def test_predict__a_batch_of_several_sizes_is_that_of_each_image(step):
+    model = build(FastEncoderDecoder).eval()
+    model.data_preprocessor = FastSegDataPreProcessor([1, 2, 3], [4, 5, 6])
+    sizes = (40, 48), (64, 32), (40, 48), (1, 50)
+
+    def data(*places):
+        return {
+            'inputs': [
+                torch.full((3, *sizes[i]), 20 * i, dtype=torch.uint8) for i in places
+            ],
+            'data_samples': [
+                SegDataSample(metainfo=dict(ori_shape=sizes[i], img_path=str(i)))
+                for i in places
+            ],
+        }
+
+    with torch.no_grad():
+        together = getattr(model, step)(data(0, 1, 2, 3))
+        for place, sample in enumerate(together):
+            (alone,) = getattr(model, step)(data(place))
+            assert sample.img_path == str(place)
+            assert sample.pred_sem_seg.data.shape[1:] == sizes[place]
+            assert torch.equal(sample.pred_sem_seg.data, alone.pred_sem_seg.data)
