@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
@@ -113,14 +114,19 @@ HELPER_KEYS = frozenset(
 def check_top_level_keys(cfg: 'Config') -> None:
     """Refuse a top-level key that nothing reads: most often a misspelt one.
 
-    A name that starts with an underscore is the config's own.
+    A name that starts with an underscore is the config's own, and so is one that
+    another part of the config reads.
 
     Raises:
         InputError: A key is unknown; the message says which it may have been.
     """
+    from mmsegmentation.config_types import names_in_use
+
     known = RUNNER_KEYS | HELPER_KEYS
-    for key in cfg:
-        if key not in known and not key.startswith('_'):
+    unknown = [key for key in cfg if key not in known and not key.startswith('_')]
+    used = names_in_use(Path(cfg.filename)) if unknown and cfg.filename else set()
+    for key in unknown:
+        if key not in used:
             near = get_close_matches(key, known, n=1)
             hint = f'write {near[0]}' if near else 'begin its name with an underscore'
             hint = 'write randomness=dict(seed=...)' if key == 'seed' else hint

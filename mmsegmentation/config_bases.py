@@ -73,14 +73,19 @@ def _unscoped(part: Any) -> Any:
 
 def _chain(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Yield each config with its bases, the deepest first."""
-    from mmengine.config import Config
-
-    places = [Config._get_cfg_path(name, str(path))[0] for name in _bases(path)]
-    bases = [Path(place).resolve() for place in places]
+    bases = base_files(path)
     for base in bases:
         yield from _chain(base)
     if bases:
         yield path, bases
+
+
+def base_files(path: Path) -> list[Path]:
+    """Return the files that a config names as its bases, of other packages too."""
+    from mmengine.config import Config
+
+    places = [Config._get_cfg_path(name, str(path))[0] for name in _bases(path)]
+    return [Path(place).resolve() for place in places]
 
 
 def _assignments(path: Path) -> Iterator[tuple[str, ast.expr]]:

@@ -98,6 +98,7 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
 
     from mmsegmentation.config import check_option
     from mmsegmentation.config_bases import name_stock_configs
+    from mmsegmentation.config_types import name_types
 
     name_stock_configs()
 
@@ -105,7 +106,9 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
     for key, _ in pairs:
         check_option(key)
     try:
-        cfg = Config.fromfile(path, import_custom_modules=False)
+        cfg = name_types(Config.fromfile(path, import_custom_modules=False))
+        # In MMEngine's own scope a hook of ours is not found by its name.
+        cfg.default_scope = cfg.get('default_scope') or 'mmseg'
         # Or its text would be laid out by yapf, for seconds, at each checkpoint; the
         # argument of that name does not arrive.
         object.__setattr__(cfg, '_format_python_code', False)

@@ -55,6 +55,7 @@ from mmsegmentation.runtime import (
 )
 from mmsegmentation.sealed import remove_leftovers
 from mmsegmentation.trained_steps import steps_before
+from mmsegmentation.training_hooks import add_hooks
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -100,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence()
     take_local_rank(args)
     cfg = parse_config(args.config, args.cfg_options, NEEDS, args.data_root)
+    add_hooks(cfg)
     cfg.launcher = args.launcher
     fold = use_fold(cfg, args.fold, args.folds)
     use_pseudo_part(cfg, args.pseudo_part)
@@ -171,7 +173,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     if args.resume:
         _pass_over(cfg, work_dir)
     resumed = bool(args.resume)
-    pseudo = join_records(content, pseudo, str(cfg.load_from), resumed)
+    pseudo = join_records(content, pseudo, str(cfg.get('load_from')), resumed)
     steps = steps_before(content, resumed)
     final = trains_on_validation(cfg, content, fold)
     runner = build_runner(cfg, args.cfg_options)
@@ -214,7 +216,7 @@ def train(cfg: 'Config', args: Namespace, fold: Fold | None = None) -> None:
     finally:
         stop.restore()
     if is_main_process():
-        _say_result(work_dir, folder)
+        _say_result(work_dir, folder, runner)
 
 
 def _known(error: Exception, runner: 'Runner') -> InputError | None:
@@ -359,7 +361,7 @@ def _choose_start(
     return content
 
 
-def _say_result(work_dir: Path, folder: Path) -> None:
+def _say_result(work_dir: Path, folder: Path, runner: 'Runner') -> None:
     path = work_dir / 'metrics.json'
     if path.is_file():
         scores = read_json(path)
@@ -368,6 +370,11 @@ def _say_result(work_dir: Path, folder: Path) -> None:
             f'best: {folder / scores["checkpoint"]}  mIoU {scores["mIoU"]:.4f} '
             f'[{low:.4f}, {high:.4f}]; all scores in {path}'
         )
+    elif best := runner.message_hub.get_info('best_ckpt'):
+        # By a metric of MMSegmentation's own, in percent and without an interval.
+        score = runner.message_hub.get_info('best_score')
+        is_miou = Path(best).name.startswith('best_mIoU_')
+        print(f'best: {best}' + f'  mIoU {score / 100:.4f}' * is_miou)
     else:
         print(f'checkpoints: {folder}')
 

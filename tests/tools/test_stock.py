@@ -159,11 +159,106 @@ np.savez(
 """
 
 
+# A config of classes: no type is named, and no scope is set.
+PURE = """
+from mmcv.transforms import LoadImageFromFile, Resize
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.optim import OptimWrapper, PolyLR
+from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
+from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs, RandomCrop
+from mmseg.evaluation import IoUMetric
+from mmseg.models import EncoderDecoder, SegDataPreProcessor
+from mmseg.models.backbones import ResNetV1c
+from mmseg.models.decode_heads import FCNHead
+from mmseg.models.losses import CrossEntropyLoss
+from torch.nn import BatchNorm2d
+from torch.optim import SGD
+
+norm_cfg = dict(type=BatchNorm2d)
+model = dict(
+    type=EncoderDecoder,
+    data_preprocessor=dict(
+        type=SegDataPreProcessor, mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375], bgr_to_rgb=True, pad_val=0, seg_pad_val=255,
+        size=(64, 64),
+    ),
+    backbone=dict(
+        type=ResNetV1c, depth=18, stem_channels=8, base_channels=8,
+        out_indices=(0, 1, 2, 3), strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4),
+        norm_cfg=norm_cfg, contract_dilation=True,
+    ),
+    decode_head=dict(
+        type=FCNHead, in_channels=64, in_index=3, channels=8, num_convs=1,
+        num_classes=11, norm_cfg=norm_cfg, align_corners=False,
+        loss_decode=dict(type=CrossEntropyLoss),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)
+train_pipeline = [
+    dict(type=LoadImageFromFile), dict(type=LoadAnnotations),
+    dict(type=RandomCrop, crop_size=(64, 64)), dict(type=PackSegInputs),
+]
+test_pipeline = [
+    dict(type=LoadImageFromFile), dict(type=Resize, scale=(128, 96)),
+    dict(type=LoadAnnotations), dict(type=PackSegInputs),
+]
+data = dict(
+    type=BaseSegDataset, data_root={root!r}, img_suffix='.png', seg_map_suffix='.png',
+    metainfo=dict(classes={names!r}, palette=[[i, i, i] for i in range(11)]),
+)
+train_dataloader = dict(
+    batch_size=2, num_workers=0, sampler=dict(type=InfiniteSampler, shuffle=True),
+    dataset=dict(
+        data, data_prefix=dict(img_path='train/images', seg_map_path='train/mask'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1, num_workers=0, sampler=dict(type=DefaultSampler, shuffle=False),
+    dataset=dict(
+        data, data_prefix=dict(img_path='valid/images', seg_map_path='valid/mask'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type=IoUMetric)
+test_evaluator = val_evaluator
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.01))
+param_scheduler = [dict(type=PolyLR, power=0.9, begin=0, end=2, by_epoch=False)]
+train_cfg = dict(type=IterBasedTrainLoop, max_iters=2, val_interval=1)
+val_cfg = dict(type=ValLoop)
+test_cfg = dict(type=TestLoop)
+default_hooks = dict(
+    logger=dict(type=LoggerHook, log_metric_by_epoch=False),
+    checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=1),
+)
+log_processor = dict(by_epoch=False)
+"""
+PURE_CHILD = """
+import math
+
+from mmengine.config import read_base
+from torch.optim import AdamW
+
+with read_base():
+    from .base import *
+
+optim_wrapper.update(optimizer=dict(type=AdamW))
+rate = math.sqrt(1e-4)
+optim_wrapper['optimizer']['lr'] = rate
+"""
+
+
 def stock(*command: object) -> None:
-    """Run a stock command, which must succeed."""
+    """Run a stock command, which must succeed, without our commands' own settings."""
+    ours = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+    env = {key: value for key, value in os.environ.items() if key != ours}
     done = subprocess.run(
         [sys.executable, *map(str, command)],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        env={**env, 'PYTHONPATH': str(ROOT)},
         capture_output=True,
         text=True,
     )
@@ -237,24 +332,46 @@ def test_stock_config__trains_a_step_with_our_parts(stock_config, tmp_path, mode
 
 
 @pytest.mark.slow
-def test_stock_config__trains_by_our_command_and_takes_our_guards(
+def test_stock_config__trains_by_our_command_with_progress_best_and_guards(
     stock_config, run, tmp_path
 ):
-    guards = {
-        'sample_check': 'SampleCheckHook',
-        'quarantine': 'QuarantineHook',
-        'finite_loss': 'FiniteLossHook',
-    }
-    options = [f'default_hooks.{key}.type={name}' for key, name in guards.items()]
-    config = stock_config('beit', ours=False)
-    # A config's own names begin with an underscore for our command.
-    own = r'\b(head|load|loader)\b|(?<=\*\*)(data)\b|(?m:^)(data)(?= =)'
-    config.write_text(re.sub(own, r'_\g<0>', config.read_text()))
-    arguments = (config, '--work-dir', tmp_path / 'w', '--cfg-options', *options)
-    code, _, err = run(train.main, *arguments)
+    config, work_dir = stock_config('beit', ours=False), tmp_path / 'w'
+    code, out, err = run(train.main, config, '--work-dir', work_dir)
     assert code == 0, err
     assert 'no training mask has these classes: Metal' in err
-    assert (tmp_path / 'w/iter_1.pth').is_file()
+    assert re.search(r'^ +1/1  loss \d\.\d{4}  lr .* left 0:00:00$', err, re.M)
+    score = re.search(r'^  valid .*mIoU (0\.\d{4}).*\(best\)$', err, re.M).group(1)
+    best = work_dir / 'best_mIoU_iter_1.pth'
+    assert out.splitlines()[-1] == f'best: {best}  mIoU {score}'
+    assert best.is_file()
+    code, out, err = run(test.main, config, best, '--out', tmp_path / 'pred')
+    assert code == 0, err
+    assert f'mIoU {score}' in out
+
+
+@pytest.mark.slow
+def test_pure_python_config__trains_and_is_written_with_names_that_stock_reads(
+    shared_data, run, tmp_path
+):
+    (tmp_path / 'base.py').write_text(PURE.format(root=str(shared_data), names=CLASSES))
+    config, work_dir = tmp_path / 'child.py', tmp_path / 'w'
+    config.write_text(PURE_CHILD)
+    code, _, err = run(train.main, config, '--work-dir', work_dir)
+    assert code == 0, err
+    assert 'no training mask has these classes: Metal' in err
+    assert '  valid ' in err
+    (best,) = work_dir.glob('best_mIoU_iter_*.pth')
+    out = tmp_path / 'pred'
+    code, _, err = run(test.main, config, best, '--out', out)
+    assert code == 0, err
+    predictions = open_predictions(out)
+    images = [shared_data / 'valid/images' / name for name in predictions.image_ids]
+    # As the run wrote it: inference_model looks for LoadAnnotations by its name.
+    written = work_dir / 'child.py'
+    stock('-c', PREDICT, written, best, tmp_path / 'stock.npz', *images)
+    ours = np.stack([predictions.mask(name) for name in predictions.image_ids])
+    with np.load(tmp_path / 'stock.npz') as theirs:
+        np.testing.assert_array_equal(ours, theirs['label_maps'])
 
 
 @pytest.mark.slow

@@ -1,0 +1,97 @@
+"""Pure-Python configs, of ``read_base()`` and classes, as the ones of names."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mmsegmentation.config_bases import base_files
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def name_types(cfg: 'Config') -> 'Config':
+    """Return a pure-Python config with the name of each type in place of its class.
+
+    What it imports is left out. A class that no registry of MMSegmentation has under
+    its name is named by its module. Other configs are returned as they are.
+    """
+    from mmengine.config import Config
+
+    if not cfg._imported_names:
+        return cfg
+    names = _registered_names()
+    parts = {
+        key: _named(value, names)
+        for key, value in cfg.items()
+        if key not in cfg._imported_names and not isinstance(value, ModuleType)
+    }
+    return Config(parts, cfg_text=cfg.text, filename=cfg.filename)
+
+
+def _named(part: Any, names: dict[Any, str]) -> Any:
+    if isinstance(part, dict):
+        return {
+            key: _name_of(value, names) if key == 'type' else _named(value, names)
+            for key, value in part.items()
+        }
+    if type(part) in (list, tuple):
+        return type(part)(_named(one, names) for one in part)
+    return part
+
+
+def _name_of(kind: Any, names: dict[Any, str]) -> Any:
+    if not callable(kind):
+        return kind
+    return names.get(kind) or f'{kind.__module__}.{kind.__qualname__}'
+
+
+def _registered_names() -> dict[Any, str]:
+    """Return the name by which MMSegmentation finds each class, its own name first."""
+    from mmengine.registry import Registry
+    from mmseg import registry
+
+    names: dict[Any, str] = {}
+    for first in vars(registry).values():
+        level = first if isinstance(first, Registry) else None
+        seen: set[str] = set()  # a class below hides one of the same name above
+        while level is not None:
+            level.import_from_location()
+            for name, kind in level.module_dict.items():
+                is_first = kind not in names or name == kind.__name__
+                if name not in seen and is_first:
+                    names[kind] = name
+            seen |= level.module_dict.keys()
+            level = level.parent
+    return names
+
+
+def names_in_use(path: Path) -> set[str]:
+    """Return the names that a config file and its bases read, as ``a`` or ``_base_.a``.
+
+    A top-level name among them is a part of the config's own, and not misspelt.
+    """
+    if path.suffix != '.py':
+        return set()
+    found: set[str] = set()
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+    for base in (*base_files(path), *_read_bases(tree, path)):
+        found |= names_in_use(base)
+    return found
+
+
+def _read_bases(tree: ast.Module, path: Path) -> Iterator[Path]:
+    """Yield the files of ``from .a import *`` in a config."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node.module:
+            folder = path.parents[node.level - 1]
+            base = folder.joinpath(*node.module.split('.')).with_suffix('.py')
+            if base.is_file():
+                yield base

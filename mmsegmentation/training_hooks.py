@@ -1,0 +1,49 @@
+"""Hooks that each training has, whatever its config."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+# Their keys in default_hooks; None there turns one off.
+HOOKS = {
+    'sample_check': 'SampleCheckHook',
+    'quarantine': 'QuarantineHook',
+    'finite_loss': 'FiniteLossHook',
+    'best_metrics': 'BestMetricsHook',
+    'screen': 'ScreenHook',
+}
+
+
+def add_hooks(cfg: 'Config') -> None:
+    """Give a config the guards, the progress and the best checkpoint of our own.
+
+    As those that MMSegmentation ships name none of them. A hook that ``cfg`` names
+    stays as it is, and so does a ``save_best``.
+    """
+    hooks = dict(cfg.get('default_hooks') or {})
+    named = [*hooks.values(), *(cfg.get('custom_hooks') or [])]
+    types = {hook.get('type') for hook in named if isinstance(hook, dict)}
+    for key, name in HOOKS.items():
+        if name not in types and hooks.get(key, {}) is not None:
+            hooks[key] = {'type': name, **hooks.get(key, {})}
+    cfg.default_hooks = hooks
+    _keep_best(cfg)
+
+
+def _keep_best(cfg: 'Config') -> None:
+    keeper = cfg.default_hooks.get('checkpoint')
+    if not isinstance(keeper, dict) or not cfg.get('val_dataloader'):
+        return
+    evaluators = cfg.get('val_evaluator') or []
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    if 'save_best' not in keeper and any(map(_gives_miou, evaluators)):
+        keeper.update(save_best='mIoU', rule='greater')
+
+
+def _gives_miou(metric: dict) -> bool:
+    """Return whether a metric is one of those that report ``mIoU`` by this name."""
+    kinds = 'IoUMetric', 'ExactIoUMetric'
+    wanted = metric.get('iou_metrics') or ['mIoU']
+    return metric.get('type') in kinds and 'mIoU' in wanted and not metric.get('prefix')
