@@ -78,6 +78,7 @@ class ScreenHook(Hook):
             return
         # The terms of a validation loss have names with a dot; their sum is shown.
         shown = [key for key in metrics if '.' not in key]
+        shown.sort(key=lambda key: key != 'mIoU')  # MMSegmentation's comes later
         text = '  '.join(f'{key} {_value(key, metrics[key])}' for key in shown)
         score = metrics.get('mIoU', float('nan'))
         mark = '  (best)' if score > self._best else ''
