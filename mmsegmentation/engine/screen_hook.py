@@ -21,8 +21,9 @@ from rich.progress import (
 
 # Iterations after which a first line shows that the run is under way, and its pace.
 EARLY = 10
-# Scores that MMEngine gets in percent; shown as the fractions of metrics.json.
-PERCENT = frozenset({'mIoU', 'mIoU_image', 'mAcc', 'aAcc'})
+# Scores that MMEngine gets in percent, in the order in which they are shown; shown as
+# the fractions of metrics.json.
+PERCENT = 'mIoU', 'mIoU_image', 'mAcc', 'aAcc'
 
 
 @HOOKS.register_module()
@@ -77,8 +78,8 @@ class ScreenHook(Hook):
         if not metrics:
             return
         # The terms of a validation loss have names with a dot; their sum is shown.
-        shown = [key for key in metrics if '.' not in key]
-        shown.sort(key=lambda key: key != 'mIoU')  # MMSegmentation's comes later
+        known = [key for key in PERCENT if key in metrics]
+        shown = known + [key for key in metrics if '.' not in key and key not in known]
         text = '  '.join(f'{key} {_value(key, metrics[key])}' for key in shown)
         score = metrics.get('mIoU', float('nan'))
         mark = '  (best)' if score > self._best else ''
