@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmsegmentation.classes import ALIASES
-from mmsegmentation.command import InputError
+from mmsegmentation.command import InputError, progress
 from mmsegmentation.files import (
     IMAGE_SUFFIXES,
     check_image_id,
@@ -206,7 +206,7 @@ def _annotations(
     repeated = Counter(repr(row.get('id')) for row in rows if 'id' in row)
     for value in (v for v, n in repeated.items() if n > 1):
         found.errors.append(f'{where}: annotation id {value} comes more than once')
-    for row in rows:
+    for row in progress(rows, f'read {where}'):
         key, category = row.get('image_id'), row.get('category_id')
         name = f'{where}: annotation {row.get("id")}'
         if not isinstance(key, int | str) or key not in images:

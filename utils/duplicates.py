@@ -7,6 +7,7 @@ from itertools import chain
 
 import numpy as np
 
+from mmsegmentation.command import progress
 from utils.folds.groups import join_groups
 
 # Pixels along each side of the small grey image that is compared.
@@ -141,7 +142,7 @@ class _Compared:
         self, others: '_Compared', min_correlation: float, rows: int = 128
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield ours, theirs and correlation of those that agree, by blocks."""
-        for start in range(0, len(self.hashes), rows):
+        for start in progress(range(0, len(self.hashes), rows), 'compare'):
             block = slice(start, start + rows)
             distance = np.bitwise_count(self.hashes[block, None] ^ others.hashes[None])
             correlation = self.grey[block] @ others.grey.T

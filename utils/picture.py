@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmsegmentation.classes import CLASSES, palette_of
-from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.command import InputError, Parser, progress, run_command
 from mmsegmentation.files import (
     list_images,
     mask_name,
@@ -91,7 +91,7 @@ def draw_grid(
         figsize=(max(1.75 * len(titles), 5.5), height), layout='constrained'
     )
     grid = figure.subplots(len(image_ids), len(titles), squeeze=False)
-    for row, image_id in zip(grid, image_ids, strict=True):
+    for row, image_id in zip(grid, progress(image_ids, 'draw'), strict=True):
         row[0].imshow(read_image(images / image_id))
         for axes, folder in zip(row[1:], columns.values(), strict=True):
             axes.imshow(colours[read_mask(folder / mask_name(image_id))])

@@ -16,7 +16,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from mmsegmentation.command import InputError
+from mmsegmentation.command import InputError, progress
 from mmsegmentation.files import mask_name, whole_file
 from utils.class_ids import check_length, format_ids, parse_ids
 from utils.resize import SIZE
@@ -151,7 +151,8 @@ def find_problems(
     """
     places = {} if places is None else places
     places.update(dict.fromkeys(image_ids, 0))
-    for line, image_id, found in _read(path, size, num_classes, strict=True):
+    rows = _read(path, size, num_classes, strict=True)
+    for line, image_id, found in progress(rows, 'check', len(places)):
         place = _place(line, image_id)
         if isinstance(found, str):
             yield f'{place}: {found}'

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from mmsegmentation.classes import IGNORE_INDEX, palette_of
+from mmsegmentation.command import progress
 from mmsegmentation.files import read_image, read_mask
 from mmsegmentation.predictions import Predictions
 from utils.noise.ranking import Finding, Ranking
@@ -45,7 +46,7 @@ def draw_sheet(
     rows = max(-(-len(findings) // ACROSS), 1)
     figure = Figure(figsize=(5.4 * ACROSS, 2.2 * rows + 1.0), layout='constrained')
     frames = figure.subfigures(rows, ACROSS, squeeze=False, wspace=0.02)
-    for number, finding in enumerate(findings):
+    for number, finding in enumerate(progress(findings, 'draw')):
         axes = frames.flat[number].subplots(1, len(PANELS))
         frames.flat[number].suptitle(
             f'{number + 1}. {caption(finding, ranking.classes)}',
