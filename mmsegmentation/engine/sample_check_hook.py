@@ -60,7 +60,8 @@ class SampleCheckHook(Hook):
         """Check all, or stop."""
         dataset = runner.train_dataloader.dataset
         trained = [leaf for leaf in leaves_of(dataset) if infos_of(leaf)]
-        total, drawn, absent = None, None, []
+        total, drawn = None, None
+        absent: list[str] = []
         if trained:
             total, absent = self._check_labels(runner, trained)
             self._check_leaks(runner, trained)
