@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
+PARTS = [
+    f'mmsegmentation.{name}' for name in ('datasets', 'models', 'engine', 'evaluation')
+]
 # Bytes of freed memory that a process which only predicts keeps, see allocator.py.
 PREDICTING_KEEPS = 1 << 30
 # What the libraries raise at a wrong argument; MMSegmentation mostly asserts.
@@ -123,7 +126,9 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
 
 
 def import_parts(cfg: 'Config') -> None:
-    """Import the modules of a config's ``custom_imports``: torch, which takes seconds.
+    """Import our parts and a config's ``custom_imports``: torch, which takes seconds.
+
+    Stock configs import none of ours, whose hooks and writers the commands add.
 
     Raises:
         InputError: There is no such module, or it cannot be imported.
@@ -131,6 +136,7 @@ def import_parts(cfg: 'Config') -> None:
     with quiet():
         from mmengine.utils import import_modules_from_strings
 
+        import_modules_from_strings(PARTS)
         try:
             import_modules_from_strings(**cfg.get('custom_imports') or {'imports': []})
         except ImportError as error:

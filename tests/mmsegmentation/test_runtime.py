@@ -1,5 +1,7 @@
 """Configs: what is read of them, and what is refused."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -143,3 +145,17 @@ def test_read_config__text_is_written_at_once_and_reads_as_the_same(
     cfg.dump(tmp_path / 'dumped.py')
     again = Config.fromfile(tmp_path / 'dumped.py')
     assert again.to_dict() == cfg.to_dict()
+
+
+def test_read_config__without_imports_has_our_parts_and_no_noise_of_libraries(
+    write_config,
+):
+    program = (
+        'from mmsegmentation.runtime import read_config, silence\n'
+        f'silence()\nread_config({write_config("resume = False")!r})\n'
+        'import mmsegmentation.engine, mmsegmentation.evaluation\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
