@@ -123,7 +123,8 @@ class Demo:
         listing = ('--test-json', self.raw / 'test.json')
         do('utils/submission.py', 'write', best, '--out', self.csv, *listing)
         do('utils/submission.py', 'check', self.csv, *listing)
-        lines = do('utils/submission.py', 'score', self.csv, self.truth)
+        names = ('--classes', self.root / 'dataset.json')
+        lines = do('utils/submission.py', 'score', self.csv, self.truth, *names)
         found = re.search(r'mIoU ([\d.]+).*?\[([\d.]+), ([\d.]+)\]', '\n'.join(lines))
         if not found:
             raise InputError('utils/submission.py', 'told no mIoU', 'see its output')
