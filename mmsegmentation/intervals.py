@@ -3,9 +3,9 @@
 An interval speaks of the population that the images were drawn from at random: of the
 score that a set without end would have, over the classes that occur in this set. It is
 a delete-one jackknife: the score changes a little with each image left out, and these
-changes give its standard error. No class is ever lost, because an image that is all of
-a class is not left out for that class. Nothing is drawn at random, and the order of the
-images does not matter.
+changes give its standard error. No class is ever lost: without the one image that is
+all of it, a class counts as 0. So a gain in one image alone proves nothing. Nothing is
+drawn at random, and the order of the images does not matter.
 
 The quantile is that of Student's t. A class counts with the number of images that its
 pixels are spread over (Kish's effective size) less one as degrees of freedom;
@@ -105,8 +105,9 @@ def _spread(ratios: Ratios, power: float) -> _Spread:
     value = _total(ratios.parts) / whole
     rest = (whole - ratios.wholes) / whole
     moved = (ratios.parts - value * ratios.wholes) / whole
-    # An image that is all of a ratio cannot be left out of it.
-    moved = np.divide(moved, rest**power, out=np.zeros_like(moved), where=rest > 0)
+    # Without the image that is all of it, a ratio counts as 0.
+    all_of_it = np.broadcast_to(value, rest.shape).copy()
+    moved = np.divide(moved, rest**power, out=all_of_it, where=rest > 0)
     count = max(int(known.sum()), 1)
     mean = float(value.sum() / count) if known.any() else np.nan
     judged = bool(((ratios.wholes > 0) & (rest > 0)).any())

@@ -69,15 +69,31 @@ def test_gain__of_models_that_are_equal_is_zero_for_sure():
     assert estimate_gain(found, found) == (0, (0, 0), 0, 0)
 
 
-def test_ratio__in_one_image_is_kept_and_moves_nothing():
+def with_one_image_of_its_own(found, right):
+    """Return ratios and one more, whose ten pixels are all in the first image."""
+    rest = [0] * (len(found.parts) - 1)
+    columns = zip(found, ([right, *rest], [10, *rest]), strict=True)
+    return Ratios(*(np.column_stack(pair) for pair in columns))
+
+
+def test_ratio__in_one_image_is_kept_and_moves_as_if_it_scored_0_without():
     # Left out or drawn never, the image would take the last ratio with it.
     common = ratios([[3], [1], [2], [4]] * 20, [[4], [4], [4], [5]] * 20)
-    rare = Ratios(*(np.column_stack([v, [1] + [0] * 79]) for v in common))
-    both = estimate_mean(rare)
+    both = estimate_mean(with_one_image_of_its_own(common, 10))
     assert both.value == pytest.approx((10 / 17 + 1) / 2)
-    assert both.interval[0] < both.value < both.interval[1]
-    alone = np.ptp(estimate_mean(common).interval)
-    assert np.ptp(both.interval) == pytest.approx(alone / 2, rel=0.01)
+    alone = estimate_mean(with_one_image_of_its_own(common, 0))
+    assert np.ptp(alone.interval) < 0.06
+    assert both.interval[0] < 10 / 17 / 2
+    assert both.interval[1] > 0.95
+
+
+def test_gain__in_one_image_alone_proves_nothing():
+    common = ratios([[3], [1], [2], [4]] * 20, [[4], [4], [4], [5]] * 20)
+    one, two = (with_one_image_of_its_own(common, right) for right in (0, 10))
+    gain = estimate_gain(one, two)
+    assert gain.value == pytest.approx(0.5)
+    assert gain.interval[0] < 0
+    assert gain.above < 0.9
 
 
 def test_one_image__says_nothing_about_others():

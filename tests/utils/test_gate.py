@@ -74,6 +74,19 @@ def test_same__is_no_gain(gate):
     assert record['interval'] == [0, 0]
 
 
+def test_gain_in_the_one_image_of_a_class__does_not_pass(gate, root):
+    """Metal is in one image alone; all else is equal."""
+    truth = {name: label_map % 2 for name, label_map in TRUTH.items()}
+    truth[NAMES[0]][:2] = 2
+    for name, label_map in truth.items():
+        write_mask(root / 'valid/mask' / name, label_map)
+    without = {**truth, NAMES[0]: truth[NAMES[0]] % 2}
+    code, _, record = gate(truth, without)
+    assert (code, record['verdict']) == (1, 'unclear')
+    assert record['gain'] > 0.3
+    assert record['interval'][0] < 0
+
+
 def test_unclear__does_not_pass(gate):
     """One image of twelve is better, one other a little worse."""
     with_, without = dict(TRUTH), dict(TRUTH)
