@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 META = 'meta'
 # By this key PyTorch Lightning's checkpoints are known.
 LIGHTNING = 'pytorch-lightning_version'
+# What others put before the names of the parts that they wrap.
+WRAPPERS = '_orig_mod.', '_fsdp_wrapped_module.', '_checkpoint_wrapped_module.'
 # Of weights that do not fit, so many are named one by one.
 SHOWN = 6
 # What a model makes by itself, or counts; a checkpoint may lack it.
@@ -43,9 +45,13 @@ def check_checkpoint(path: str) -> dict:
             'copy it again, or name the one before',
         )
     content = read_checkpoint(path)
-    if not isinstance(content, dict):
+    weights = content.get('state_dict', content) if isinstance(content, dict) else None
+    if not (isinstance(weights, dict) and all(isinstance(n, str) for n in weights)):
         raise InputError(path, 'holds no state_dict', 'name a checkpoint')
-    name = first_not_finite(content.get('state_dict', content))
+    try:
+        name = first_not_finite(weights)
+    except RuntimeError as error:  # weights without values, or of a rare kind
+        raise _unreadable(path, error) from None
     if name:
         raise InputError(
             path, f'its weight {name} is not finite', 'name a checkpoint before it'
@@ -56,9 +62,10 @@ def check_checkpoint(path: str) -> dict:
 def read_checkpoint(path: str, map_location: Any = 'cpu') -> Any:
     """Read a checkpoint as data only: PyTorch's files, or safetensors by their suffix.
 
-    What torch.compile, several processes and Lightning put before the names of weights
-    is stripped: ``_orig_mod.``, ``module.``, ``model.``. Safetensors come as
-    ``state_dict``, and as ``meta`` what :mod:`tools.export` wrote with them.
+    What torch.compile, several processes, FSDP, activation checkpointing and Lightning
+    put before the names of weights is stripped, see ``WRAPPERS``; and ``module.``,
+    ``model.``. Safetensors come as ``state_dict``, and as ``meta`` what
+    :mod:`tools.export` wrote with them.
 
     Raises:
         InputError: The file is damaged, or holds more than data.
@@ -73,10 +80,12 @@ def read_checkpoint(path: str, map_location: Any = 'cpu') -> Any:
             'save it again with its state_dict alone',
         ) from None
     except Exception as error:  # damage surfaces anywhere in the readers
-        raise InputError(
-            path, f'not a readable checkpoint ({error})', 'copy it again'
-        ) from None
+        raise _unreadable(path, error) from None
     return _with_plain_names(content)
+
+
+def _unreadable(path: str, error: Exception) -> InputError:
+    return InputError(path, f'not a readable checkpoint ({error})', 'copy it again')
 
 
 def _read(path: str, map_location: Any) -> Any:
@@ -118,6 +127,8 @@ def _with_plain_names(content: Any) -> Any:
         }
     if all(name == plain for name, plain in names.items()):
         return content
+    if len(set(names.values())) < len(names):  # one would replace another
+        return content
     # Of its own kind: layers are told their version by an attribute.
     plain = copy(weights)
     plain.clear()
@@ -128,7 +139,8 @@ def _with_plain_names(content: Any) -> Any:
 def _unwrapped(name: Any) -> Any:
     if not isinstance(name, str):
         return name
-    name = name.replace('_orig_mod.', '')
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, '')
     return name.removeprefix('module.')
 
 

@@ -127,6 +127,25 @@ def test_check_checkpoint__file_of_another_kind_is_called_unreadable(tmp_path, c
         check_checkpoint(str(tmp_path / 'w.pth'))
 
 
+@pytest.mark.parametrize(
+    ('content', 'what'),
+    [
+        ([1], 'holds no state_dict'),
+        ({'state_dict': [1]}, 'holds no state_dict'),
+        ({'state_dict': None}, 'holds no state_dict'),
+        ({'state_dict': torch.ones(2)}, 'holds no state_dict'),
+        ({'state_dict': {'a': torch.ones(1), 1: torch.ones(1)}}, 'holds no state_dict'),
+        ({'a': torch.ones(2, device='meta')}, 'not a readable checkpoint'),
+    ],
+)
+def test_check_checkpoint__what_is_no_set_of_weights_is_one_error(
+    tmp_path, content, what
+):
+    torch.save(content, tmp_path / 'w.pth')
+    with pytest.raises(InputError, match=rf'w\.pth: {what}'):
+        check_checkpoint(str(tmp_path / 'w.pth'))
+
+
 @pytest.mark.parametrize('archive', [True, False])
 def test_check_checkpoint__cut_off_anywhere_it_is_one_error(tmp_path, archive):
     # What torch says of a bare pickle depends on where it ends.
@@ -148,6 +167,8 @@ def test_check_checkpoint__cut_off_anywhere_it_is_one_error(tmp_path, archive):
         (['_orig_mod.a.w', '_orig_mod.b.w'], {}),
         (['module._orig_mod.a.w', 'module._orig_mod.b.w'], {}),
         (['a._orig_mod.w', 'b.w'], {'meta': {'iter': 1}}),
+        (['_fsdp_wrapped_module.a.w', 'b._fsdp_wrapped_module.w'], {}),
+        (['a._checkpoint_wrapped_module.w', 'b.w'], {}),
         (['model.a.w', 'model.b.w'], {}),
         (['model._orig_mod.a.w', 'model.b.w'], {'pytorch-lightning_version': '2.5'}),
         (['model.a.w', 'b.w'], {'pytorch-lightning_version': '2.5'}),
@@ -169,6 +190,12 @@ def test_check_checkpoint__weights_have_their_plain_names(tmp_path, names, more,
         'a.w': [0, 0],
         'b.w': [1, 1],
     }
+
+
+def test_check_checkpoint__no_weight_is_lost_to_another_of_its_plain_name(tmp_path):
+    weights = {'a.w': torch.ones(1), 'module.a.w': torch.zeros(1)}
+    torch.save(weights, tmp_path / 'w.pth')
+    assert check_checkpoint(str(tmp_path / 'w.pth')) == weights
 
 
 def test_check_checkpoint__names_of_an_own_run_stay(tmp_path):
