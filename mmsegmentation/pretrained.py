@@ -7,6 +7,8 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mmsegmentation.checkpoints import (
     allow_numbers,
@@ -26,6 +28,8 @@ PRETRAINED = Path('pretrained')
 CLASSIFIER = 'mmcls://'
 # What `type` says of an `init_cfg` that loads a file.
 LOADING = 'Pretrained', 'Pretrained_Part', 'PretrainedInit'
+# Beside a fetched file: where it is from.
+NOTE = '.from'
 # A download may take longer than any collective operation may wait.
 PATIENCE = timedelta(days=7)
 _fetches = count()
@@ -104,7 +108,11 @@ def _after_first(find: Callable[[], list[str]]) -> list[str]:
     first = os.environ.get('LOCAL_RANK', '0') == '0'
     store, name = _get_default_store(), f'fetched_{next(_fetches)}'
     machines = sum(all_gather_object(first))
-    files = find() if first else []
+    try:
+        files = find() if first else []
+    except InputError:
+        store.set(name, 'by none')  # the others would wait for days
+        raise
     if first and store.add(f'{name}_count', 1) == machines:
         store.set(name, 'by all')
     store.wait([name], PATIENCE)
@@ -214,6 +222,8 @@ def local_file(address: str) -> str:
         InputError: It is nowhere, and cannot be fetched.
     """
     address = _resolved(address)
+    if address.startswith('file://'):
+        address = url2pathname(urlsplit(address).path)
     if '://' not in address:
         path = Path(address).expanduser()
         if path.is_file():
@@ -228,6 +238,7 @@ def local_file(address: str) -> str:
     cache = Path(torch.hub.get_dir()) / 'checkpoints' / name
     for path in (target, cache):
         if path.is_file():
+            _check_source(path, address)
             return str(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -238,7 +249,33 @@ def local_file(address: str) -> str:
             f'pretrained weights are not here and cannot be fetched ({error})',
             f'download {address} to {target}, or pass --from-scratch',
         ) from None
+    _note_of(target).write_text(_bare(address), 'utf-8')
     return str(target)
+
+
+def _check_source(path: Path, address: str) -> None:
+    """Refuse a file that was fetched from another address, under the same name.
+
+    Raises:
+        InputError: It was. A file without a note is taken as it is.
+    """
+    note = _note_of(path)
+    source = note.read_text('utf-8') if note.is_file() else _bare(address)
+    if source != _bare(address):
+        raise InputError(
+            path,
+            f'was fetched from {source}, not from {_bare(address)}',
+            'rename or delete it',
+        )
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(path.name + NOTE)
+
+
+def _bare(address: str) -> str:
+    """Return an address without what may change, such as a signature."""
+    return address.partition('?')[0]
 
 
 def _resolved(address: str) -> str:
@@ -272,7 +309,7 @@ def _file_name(address: str) -> str:
 
     All of Hugging Face's have the same few names: those begin with their repository's.
     """
-    path, sign, inside = address.partition('?')[0].partition('/resolve/')
+    path, sign, inside = _bare(address).partition('/resolve/')
     name = (inside or path).rsplit('/', 1)[-1]
     return '--'.join([*path.split('/')[-2:], name]) if sign else name
 

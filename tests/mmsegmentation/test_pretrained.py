@@ -72,14 +72,34 @@ def test_find_pretrained__takes_files_over_addresses(tmp_path):
     assert find_pretrained(cfg) == found
 
 
-def test_find_pretrained__fetches_whole_files_to_its_folder(tmp_path):
+def test_find_pretrained__file_of_this_machine_is_read_where_it_stands(tmp_path):
+    """A copy would be found again after the file itself was replaced."""
     (tmp_path / 'far').mkdir()
-    (tmp_path / 'far/w.pth').write_bytes(b'weights')
-    cfg = Config({'model': {}, 'load_from': (tmp_path / 'far/w.pth').as_uri()})
-    assert find_pretrained(cfg) == ['pretrained/w.pth']
-    assert cfg.load_from == 'pretrained/w.pth'
-    folder = tmp_path / 'pretrained'
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {'w.pth': b'weights'}
+    (tmp_path / 'far/my weights.pth').write_bytes(b'weights')
+    address = (tmp_path / 'far/my weights.pth').as_uri()
+    cfg = Config({'model': {}, 'load_from': address})
+    assert find_pretrained(cfg) == [str(tmp_path / 'far/my weights.pth')]
+    assert not (tmp_path / 'pretrained').exists()
+
+
+def test_find_pretrained__file_of_the_same_name_from_elsewhere_is_refused(places):
+    """As runs have it: s3://runs/a/iter_40000.pth and s3://runs/b/iter_40000.pth."""
+    Path(places['']).write_bytes(b'weights')
+    cfg = Config({'model': {}})
+    for _ in range(2):
+        cfg.load_from = 's3://runs/a/iter_9.pth?signature=1'
+        assert find_pretrained(cfg) == ['pretrained/iter_9.pth']
+    cfg.load_from = 's3://runs/b/iter_9.pth'
+    message = (
+        r'pretrained/iter_9\.pth: was fetched from s3://runs/a/iter_9\.pth, not from '
+        r's3://runs/b/iter_9\.pth; rename or delete it'
+    )
+    with pytest.raises(InputError, match=message):
+        find_pretrained(cfg)
+    # One that somebody put there is taken, whatever it is.
+    Path('pretrained/iter_9.pth').write_bytes(b'own')
+    Path('pretrained/iter_9.pth.from').unlink()
+    assert find_pretrained(cfg) == ['pretrained/iter_9.pth']
 
 
 def test_find_pretrained__others_wait_for_a_download_as_long_as_it_takes(
@@ -101,6 +121,26 @@ def test_find_pretrained__others_wait_for_a_download_as_long_as_it_takes(
     monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
     found = (['pretrained/w.pth'], ['pretrained/w.pth'])
     assert run_two(tmp_path, act) == [found, found]
+
+
+def test_find_pretrained__others_do_not_wait_for_a_download_that_failed(
+    tmp_path, monkeypatch
+):
+    """A launcher may leave them running when the first process has ended."""
+    cfg = Config({'model': {'pretrained': 'https://127.0.0.1:9/w.pth'}})
+
+    def fetch(address, target):
+        raise OSError('no network')
+
+    def act(rank):
+        os.environ['LOCAL_RANK'] = str(rank)
+        with pytest.raises(InputError, match='cannot be fetched .no network.'):
+            find_pretrained(cfg)
+        return 'told'
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    monkeypatch.setattr('mmsegmentation.pretrained.PATIENCE', timedelta(seconds=5))
+    assert run_two(tmp_path, act) == ['told', 'told']
 
 
 def test_find_pretrained__missing_path_is_named():
@@ -226,6 +266,8 @@ def test_schemes__each_gives_the_weights(places, served, guarded):
         names = ['a'] if scheme == 'mmcls://' else ['backbone.a', 'head.b']
         assert list(found) == names, scheme
         assert found[names[0]].tolist() == [0, 1, 2]
+        for path in Path().glob('pretrained/*'):
+            path.unlink()
 
 
 def test_torch_load__is_a_reader_of_data_whoever_calls_it(guarded, tmp_path):
