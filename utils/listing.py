@@ -57,7 +57,7 @@ def _number(row: Mapping) -> int | str | None:
 
 def _size(row: Mapping) -> tuple[int, int] | None:
     height, width = row.get('height'), row.get('width')
-    if isinstance(height, int) and isinstance(width, int):
+    if all(isinstance(size, int) and size > 0 for size in (height, width)):
         return height, width
     return None
 
@@ -68,7 +68,8 @@ def read_categories(path: Path, classes: Sequence[str]) -> dict[int, int] | None
     The background is no category. None where the JSON has no categories.
 
     Raises:
-        InputError: They are damaged, or two have one name or id.
+        InputError: They are damaged, an id is no whole number, or two have one name or
+            id.
     """
     rows = read_json(path).get('categories')
     if not rows:
@@ -79,9 +80,15 @@ def read_categories(path: Path, classes: Sequence[str]) -> dict[int, int] | None
         raise InputError(
             path, f'has categories without name or id ({error!r})', 'give a COCO JSON'
         ) from None
+    for name, number in pairs:
+        if type(number) is not int:
+            raise InputError(
+                path,
+                f'category {name!r} has the id {number!r}',
+                'give each a whole number',
+            )
     numbers = {ALIASES.get(name, name): number for name, number in pairs}
-    whole = all(type(number) is int for number in numbers.values())
-    if not whole or not len(pairs) == len(numbers) == len(set(numbers.values())):
+    if not len(pairs) == len(numbers) == len(set(numbers.values())):
         raise InputError(
             path, 'has categories of one name or id', 'give each its own name and id'
         )

@@ -96,6 +96,18 @@ def test_export__has_the_size_that_the_json_says(run, submission, tmp_path):
     np.testing.assert_array_equal(painted(rows, (4, 6)), wanted)
 
 
+@pytest.mark.parametrize('size', [(0, 0), (-1, 6), (0, 6)])
+def test_export__size_that_is_none_is_as_one_that_the_json_lacks(
+    run, submission, tmp_path, size
+):
+    """Some programs write 0 for what they do not know."""
+    names = listing(tmp_path, 'a/1.jpg', 'b/1.jpg', height=size[0], width=size[1])
+    more = ('--out', tmp_path / 'r.json', '--test-json', names)
+    assert run(main, 'export', submission, *more, '--size', 2, 2)[0] == 0
+    sizes = [row['segmentation']['size'] for row in read_json(tmp_path / 'r.json')]
+    assert sizes == [[2, 2]] * 3
+
+
 def test_export__size_is_for_a_csv_and_a_mask_of_neither_size_is_named(
     misuse, tmp_path
 ):
@@ -183,6 +195,8 @@ def test_export__class_without_a_category_is_named(misuse, submission, tmp_path)
         ([{'name': 'Paper'}], r'has categories without name or id \(KeyError'),
         ([{'id': 1, 'name': n} for n in ('Paper', 'Glass')], 'has categories of one'),
         ([{'id': i, 'name': 'Paper'} for i in (1, 2)], 'has categories of one'),
+        ([{'id': '1', 'name': 'Paper'}], "category 'Paper' has the id '1'; give each"),
+        ([{'id': 1.5, 'name': 'Paper'}], "category 'Paper' has the id 1.5; give each"),
     ],
 )
 def test_export__damaged_categories_are_named(
