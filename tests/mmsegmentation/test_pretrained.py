@@ -134,7 +134,7 @@ def test_find_pretrained__others_do_not_wait_for_a_download_that_failed(
 
     def act(rank):
         os.environ['LOCAL_RANK'] = str(rank)
-        with pytest.raises(InputError, match='cannot be fetched .no network.'):
+        with pytest.raises(InputError, match=r'cannot be fetched .no network.'):
             find_pretrained(cfg)
         return 'told'
 
