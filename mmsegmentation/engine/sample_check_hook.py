@@ -19,6 +19,7 @@ from mmsegmentation.datasets.quarantine import reads_plain_images, reads_plain_m
 from mmsegmentation.datasets.sample_facts import contents
 from mmsegmentation.engine import run_state
 from mmsegmentation.engine.unwrap import unwrapped
+from mmsegmentation.model_check import num_classes_of
 
 
 @HOOKS.register_module()
@@ -260,7 +261,7 @@ def _head(model: Any) -> tuple[int, int]:
     if isinstance(head, torch.nn.ModuleList):
         head = head[-1]
     ignored = getattr(head, 'ignore_index', IGNORE_INDEX)
-    return getattr(head, 'num_classes', 0), ignored
+    return num_classes_of(head), ignored
 
 
 def _packed(sample: Any) -> tuple[np.ndarray | None, str]:

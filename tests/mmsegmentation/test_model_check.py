@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmsegmentation.command import InputError
 from mmsegmentation.engine import SeededInfiniteSampler
-from mmsegmentation.model_check import check_model
+from mmsegmentation.model_check import check_model, num_classes_of
 
 pytestmark = [
     pytest.mark.filterwarnings('ignore:Default ``avg_non_ignore``'),
@@ -97,6 +97,13 @@ def test_classes__one_output_tells_two_apart():
     check(classes=2, aux=one, **one)
     check(classes=2, aux=one, **{**one, 'num_classes': 1})
     refuse('2 classes, .* has 3; set it to 3 and leave out out_channels', **one)
+
+
+@pytest.mark.parametrize(('classes', 'outputs'), [(1, 1), (2, 1), (2, 2), (5, 5)])
+def test_classes__that_a_label_may_name(classes, outputs):
+    head = SimpleNamespace(num_classes=classes, out_channels=outputs)
+    assert num_classes_of(head) == max(2, classes)
+    assert num_classes_of(None) == 0
 
 
 def test_classes__of_data_without_a_table_are_not_known():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def cases(options: Options) -> Iterator[Case | LeftOut]:
 
 
 def _cases_of(
-    heads: tuple[nn.Module, nn.Module], size: int, device: str
+    heads: tuple[Any, Any], size: int, device: str
 ) -> Iterator[Case | LeftOut]:
     torch.manual_seed(0)
     maps = [
