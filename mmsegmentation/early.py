@@ -34,7 +34,7 @@ def check_data(cfg: 'Config', keys: Iterable[str]) -> None:
             if is_ours(leaf):
                 prefix = (leaf.get('data_prefix') or {}).get('img_path') or ''
                 check_images(Path(leaf.get('data_root') or '', prefix))
-            elif _is_local(leaf) and not Path(leaf['data_root']).is_dir():
+            elif is_local(leaf) and not Path(leaf['data_root']).is_dir():
                 raise InputError(
                     leaf['data_root'],
                     'no such folder',
@@ -49,7 +49,8 @@ def is_ours(leaf: dict) -> bool:
     return name.rpartition('.')[2] == 'RecycleDataset'
 
 
-def _is_local(leaf: dict) -> bool:
+def is_local(leaf: dict) -> bool:
+    """Tell whether a data set's config names a ``data_root`` of this machine."""
     root = leaf.get('data_root')
     remote = leaf.get('backend_args') or (isinstance(root, str) and ':' in root)
     return isinstance(root, str) and bool(root) and not remote

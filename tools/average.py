@@ -22,9 +22,10 @@ from mmsegmentation.fold_origin import check_predicting, trained_on
 from mmsegmentation.pseudo_config import noted_pseudo
 from mmsegmentation.runtime import import_parts, parse_config, silence
 from mmsegmentation.sealed import seal
+from mmsegmentation.tested_part import choose_part
 from mmsegmentation.trained_steps import KEY as STEPS
 from mmsegmentation.trained_steps import noted_steps
-from tools.test import build_tester, choose_images, choose_part
+from tools.test import build_tester
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -156,13 +157,12 @@ def choose_judging_part(cfg: 'Config', fold: 'Fold | None') -> None:
         InputError: It has no images, or no labels.
     """
     part = choose_part(cfg, 'valid', fold)
-    if 'seg_map_path' not in part['data_prefix']:
+    if not part.labelled:
         raise InputError(
-            Path(part['data_root']) / 'valid/mask',
+            part.images[0].with_name('mask'),
             'no such folder, so that nothing can judge a mean',
             'name the data root of the training by --data-root',
         )
-    choose_images(cfg, part, 'valid', fold)
     check_data(cfg, ['test_dataloader'])
 
 

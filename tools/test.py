@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +20,9 @@ from mmsegmentation.files import (
     whole_folder,
     write_json,
 )
-from mmsegmentation.fold_config import of_fold, use_fold
+from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_predicting
-from mmsegmentation.folds import ROLES, Fold
+from mmsegmentation.folds import Fold
 from mmsegmentation.predictions import MARKER, finish_predictions
 from mmsegmentation.pretrained import start_from_scratch
 from mmsegmentation.processes import (
@@ -39,6 +39,7 @@ from mmsegmentation.runtime import (
     tell,
 )
 from mmsegmentation.scores import score_table
+from mmsegmentation.tested_part import Part, choose_part
 from mmsegmentation.trained_steps import noted_steps
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--fold', type=int, metavar='K', help='predict what this fold left out')
     add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
     add('--out', required=True, type=Path, help='prediction folder to write')
+    text = 'folder for images painted by MMSegmentation, below vis_data/vis_image'
+    add('--show-dir', metavar='DIR', help=text)
+    add('--work-dir', metavar='D', help="folder for MMEngine's log and scores as JSON")
     add('--tta', action='store_true', help="the config's test-time augmentation")
     add('--probs', action='store_true', help='keep the probabilities of all classes')
     add('--overwrite', action='store_true', help='replace an earlier prediction')
@@ -75,12 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.launcher = args.launcher
     check_are_checkpoints([args.checkpoint])
     check_replaceable(args.out, MARKER, args.overwrite)
-    check_writable(args.out)
+    for path in filter(None, (args.out, args.show_dir, args.work_dir)):
+        check_writable(Path(path))
     fold = use_fold(cfg, args.fold, args.folds)
-    part = choose_part(cfg, args.split, fold)
     if args.tta:
         use_tta(cfg, args.config)
-    images = choose_images(cfg, part, args.split, fold)
+    part = choose_part(cfg, args.split, fold, tta=args.tta)
     check_data(cfg, ['test_dataloader'])
     choose_device(args.device)
     content = check_checkpoint(args.checkpoint)
@@ -89,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with processes(cfg):
         print_device(cfg)
         with _shared_folder(args) as folder:
-            scores = predict(cfg, images, folder, args, content, fold)
+            scores = predict(cfg, part, folder, args, content, fold)
         _say_result(args.out, scores)
     return 0
 
@@ -118,58 +122,8 @@ def _say_result(out: Path, scores: dict | None) -> None:
         print(f'predictions: {out}')
 
 
-def choose_part(cfg: 'Config', split: str, fold: Fold | None = None) -> dict[str, Any]:
-    """Point the test loader of ``cfg`` at a part of the data root; return its data set.
-
-    Labels are read where the part has them; else no pipeline step asks for them.
-
-    Args:
-        fold: Its images may be in other parts, which are alike.
-    """
-    if fold and split in ROLES:
-        split = next(iter(fold.lists(split)))
-    dataset = cfg.test_dataloader.get('dataset')
-    if not (dataset and dataset.get('data_root')):
-        raise InputError(
-            'test_dataloader',
-            'its data set has no data_root to choose a part of',
-            'name one RecycleDataset, as _base_/datasets/recycle.py does',
-        )
-    root = Path(dataset.data_root)
-    dataset.data_prefix = {'img_path': f'{split}/images'}
-    if (root / split / 'mask').is_dir():
-        dataset.data_prefix['seg_map_path'] = f'{split}/mask'
-    else:
-        dataset.pipeline = _without_labels([dataset.pipeline])[0]
-        for step in cfg.get('tta_pipeline', []):
-            if 'transforms' in step:
-                step.transforms = _without_labels(step.transforms)
-    return dataset
-
-
-def choose_images(
-    cfg: 'Config', part: dict[str, Any], split: str, fold: Fold | None
-) -> list[Path]:
-    """Point the test loader of ``cfg`` at the images of a fold; return their folders.
-
-    Args:
-        part: What :func:`choose_part` returned. Without a fold, all of it is used.
-    """
-    root = Path(part['data_root'])
-    if not (fold and split in ROLES):
-        return [root / part['data_prefix']['img_path']]
-    cfg.test_dataloader.dataset = of_fold(part, root, fold, split, 'test_dataloader')
-    return [root / name / 'images' for name in fold.lists(split)]
-
-
-def _without_labels(groups: list[list]) -> list[list]:
-    # An empty group of alternatives would be an error to TestTimeAug.
-    kept = [[step for step in g if step.type != 'LoadAnnotations'] for g in groups]
-    return [group for group in kept if group]
-
-
 def use_tta(cfg: 'Config', name: str) -> None:
-    """Wrap the model of ``cfg`` in its ``tta_model``, fed by its ``tta_pipeline``."""
+    """Wrap the model of ``cfg`` in its ``tta_model``."""
     if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
     tell(view_notes(cfg))
@@ -177,14 +131,13 @@ def use_tta(cfg: 'Config', name: str) -> None:
         # It leaves the logits of the last view alone. Ours gives the same labels, with
         # the confidence and the probabilities of the mean.
         cfg.tta_model.type = 'MeanProbabilityTTA'
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
 
 
 def predict(
     cfg: 'Config',
-    images: Sequence[Path],
+    part: Part,
     folder: Path,
     args: Namespace,
     content: dict[str, Any],
@@ -193,34 +146,59 @@ def predict(
     """Fill ``folder`` with predictions; return the scores where labels exist.
 
     Args:
-        images: The folders of the images.
+        part: What is predicted.
         content: The content of the checkpoint, which must fit the model.
-        fold: What is predicted, if it is one.
+        fold: Of the images that are predicted, if they are of one.
     """
     from mmengine.dist import is_main_process
 
-    labelled = all((path.parent / 'mask').is_dir() for path in images)
-    cfg.test_evaluator = [_writer(images, folder, args)]
-    if labelled:
-        cfg.test_evaluator.append({'type': 'ExactIoUMetric'})
-    with TemporaryDirectory() as cfg.work_dir:
-        runner = build_tester(cfg, args.cfg_options)
+    from mmsegmentation.evaluation.evaluators import choose_metrics, other_scores
+
+    metrics, notes = choose_metrics(cfg.get('test_evaluator'), part.labelled)
+    tell(notes)
+    cfg.test_evaluator = [_writer(part.images, folder, args), *metrics]
+    with _work_dir(args) as cfg.work_dir:
+        runner = build_tester(cfg, args.cfg_options, args.show_dir, args.work_dir)
         load_weights(runner.model, content, args.checkpoint)
         dataset = runner.test_dataloader.dataset
+        image_ids = _image_ids(dataset, part.images)
         if is_main_process():
             print(f'{len(dataset)} images of {args.split} to predict', flush=True)
-        runner.test()
+        others = other_scores(runner.test())
     if not is_main_process():
         return None
-    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    image_ids = [id_below(images, Path(path)) for path in paths]
     scores, origin = None, _origin(args, content, fold)
-    if labelled:
-        scores = runner.test_evaluator.metrics[-1].last_scores
+    if part.labelled:
+        scores = _exact_scores(runner)
         own = {'checkpoint_sha256': origin['checkpoint_sha256']}
-        write_json(folder / 'metrics.json', own | scores)
+        more = {'test_evaluator': others} if others else {}
+        write_json(folder / 'metrics.json', own | scores | more)
+    if others:
+        shown = (f'{name} {value}' for name, value in others.items())
+        print('test_evaluator:', *shown, sep='  ')
     finish_predictions(folder, dataset.metainfo['classes'], image_ids, origin)
     return scores
+
+
+def _work_dir(args: Namespace) -> AbstractContextManager[str]:
+    """Return where the log goes: nowhere, unless ``--work-dir`` names a folder."""
+    return nullcontext(args.work_dir) if args.work_dir else TemporaryDirectory()
+
+
+def _image_ids(dataset: Any, images: Sequence[Path]) -> list[str]:
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    try:
+        return [id_below(images, Path(path)) for path in paths]
+    except ValueError as error:
+        way_out = 'set data_prefix.img_path of the data set to their folder'
+        raise InputError('image', str(error), way_out) from None
+
+
+def _exact_scores(runner: 'Runner') -> dict[str, Any]:
+    from mmsegmentation.evaluation import ExactIoUMetric
+
+    metrics = runner.test_evaluator.metrics
+    return next(m.last_scores for m in metrics if isinstance(m, ExactIoUMetric))
 
 
 def _writer(images: Sequence[Path], folder: Path, args: Namespace) -> dict[str, Any]:
@@ -232,12 +210,19 @@ def _writer(images: Sequence[Path], folder: Path, args: Namespace) -> dict[str, 
     }
 
 
-def build_tester(cfg: 'Config', options: Sequence[str]) -> 'Runner':
+def build_tester(
+    cfg: 'Config',
+    options: Sequence[str],
+    show_dir: str | None = None,
+    work_dir: str | None = None,
+) -> 'Runner':
     """Build a runner that tests and does nothing else; its model has no weights yet.
 
     Args:
         cfg: Its parts for training are dropped.
         options: The ``key=value`` pairs that changed it.
+        show_dir: Folder for painted images, as MMSegmentation paints them.
+        work_dir: Folder for the log and the scores as MMEngine writes them.
     """
     start_from_scratch(cfg)
     cfg.resume, cfg.load_from = False, None
@@ -253,8 +238,22 @@ def build_tester(cfg: 'Config', options: Sequence[str]) -> 'Runner':
         cfg.pop(key, None)
     # What writes checkpoints or curves has nothing to do here.
     cfg.custom_hooks = [{'type': 'ScreenHook'}]
-    cfg.default_hooks = {'checkpoint': None, 'logger': None}
-    cfg.visualizer = {'type': 'Visualizer', 'vis_backends': []}
+    cfg.default_hooks = {'checkpoint': None}
+    if not work_dir:
+        cfg.default_hooks['logger'] = None
+    if show_dir:
+        cfg.default_hooks['visualization'] = {
+            'type': 'SegVisualizationHook',
+            'draw': True,
+        }
+        local = {'vis_backends': [{'type': 'LocalVisBackend'}], 'save_dir': show_dir}
+        cfg.visualizer = {
+            'type': 'SegLocalVisualizer',
+            **(cfg.get('visualizer') or {}),
+            **local,
+        }
+    else:
+        cfg.visualizer = {'type': 'Visualizer', 'vis_backends': []}
     return build_runner(cfg, options)
 
 

@@ -12,6 +12,7 @@ from torch.distributed import TCPStore
 
 from mmsegmentation.files import read_json
 from mmsegmentation.predictions import open_predictions
+from mmsegmentation.processes import take_local_rank
 from tests.forked import free_port, run_commands, torchrun_variables
 from tests.tools.endings import difference, ending, scalars
 from tests.tools.loss_by_hand import loss_by_hand
@@ -81,6 +82,20 @@ def launched():
     store = TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
     # Not by return: the store has to outlive the test.
     yield {'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True'}
+
+
+@pytest.mark.parametrize('command', [train, test])
+@pytest.mark.parametrize('spelt', ['--local-rank=1', '--local_rank=1'])
+def test_local_rank__of_torch_distributed_launch_is_taken(monkeypatch, command, spelt):
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    args = command.parse_args(
+        ['c.py', *(['c.pth', '--out=p'] * (command is test)), spelt]
+    )
+    take_local_rank(args)
+    assert os.environ['LOCAL_RANK'] == '1'
+    monkeypatch.setenv('LOCAL_RANK', '0')  # torchrun's own goes before it
+    take_local_rank(args)
+    assert os.environ['LOCAL_RANK'] == '0'
 
 
 def losses(work_dir):

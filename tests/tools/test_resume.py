@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from mmsegmentation import sealed
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.engine.stop_hook import StopHook
 from mmsegmentation.files import read_mask, write_mask
 from mmsegmentation.models import FastEncoderDecoder
-from mmsegmentation.resume import find_start
+from mmsegmentation.resume import find_start, noted_checkpoint
 from tests.tools.endings import difference, ending
 from tools import train
 
@@ -227,3 +228,34 @@ def test_labels__that_changed_since_the_checkpoint_are_told(own_run, data_root, 
         'training masks since the checkpoint: 1 changed, 0 new, 0 gone, '
         'train/mask/batch_0/1.png first; the run goes on with the present ones'
     ) in out.splitlines()
+
+
+def test_resume__finds_checkpoints_in_a_folder_of_their_own(
+    write_config, shared_data, run, misuse, tmp_path
+):
+    apart = f'default_hooks = dict(checkpoint=dict(out_dir={str(tmp_path / "c")!r}))\n'
+    config = write_config(more=apart, name='apart')
+    common = (config, '--work-dir', tmp_path / 'w')
+    options = ('--cfg-options', 'train_cfg.max_iters=2')
+    code, out, err = run(train.main, *common, *options)
+    assert code == 0, err
+    folder = tmp_path / 'c/w'
+    assert f'best: {folder / "best_mIoU_iter_2.pth"}' in out
+    assert noted_checkpoint(tmp_path / 'w') == folder / 'iter_2.pth'
+    misuse(train.main, 'w: holds an earlier run', *common)
+    code, _, err = run(train.main, *common, '--resume')
+    assert code == 0, err
+    assert 'no checkpoint yet' not in err
+    content = check_checkpoint(str(folder / 'iter_4.pth'))
+    assert content['meta']['iter'] == 4
+    code, _, err = run(train.main, *common, '--overwrite', *options)
+    assert code == 0, err
+    assert not (folder / 'iter_4.pth').exists()
+
+
+def test_noted_checkpoint__of_a_copied_run_is_its_own(tmp_path):
+    for place in ('a/w/now/vis_data', 'b/w'):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / 'a/w/iter_1.pth').touch()
+    (tmp_path / 'b/w/last_checkpoint').write_text(str(tmp_path / 'a/w/iter_1.pth'))
+    assert noted_checkpoint(tmp_path / 'b/w') == tmp_path / 'b/w/iter_1.pth'

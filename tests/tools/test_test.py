@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -155,6 +156,124 @@ def test_rank__of_a_launcher_that_is_not_asked_for_changes_nothing(
     assert 'mIoU' in printed
 
 
+OWN_METRICS = """
+test_evaluator = [
+    dict(type='IoUMetric', iou_metrics=['mIoU', 'mDice']),
+    dict(type='DumpResults', out_file_path={path!r}),
+]
+"""
+
+
+def test_evaluator__of_the_config_measures_beside_ours(
+    trained, shared_data, write_config, run, tmp_path
+):
+    dump = tmp_path / 'dump.pkl'
+    more = OWN_METRICS.format(path=str(dump))
+    config = write_config(more=more, name='own_metrics')
+    out = tmp_path / 'p'
+    code, printed, err = run(test.main, config, best_of(trained), '--out', out)
+    assert code == 0, err
+    scores = read_json(out / 'metrics.json')
+    confusion, own = np.array(scores['confusion']), scores['test_evaluator']
+    pixels = confusion.sum(0) + confusion.sum(1)
+    dice = 2 * confusion.diagonal()[pixels > 0] / pixels[pixels > 0]
+    assert own['mDice'] == pytest.approx(100 * dice.mean(), abs=0.0051)
+    assert own['mIoU'] == pytest.approx(100 * scores['mIoU'], abs=0.0051)
+    assert f'mDice {own["mDice"]}' in printed
+    assert 'exact/mIoU' not in printed
+    (*_, sample) = pickle.loads(dump.read_bytes())
+    assert len(pickle.loads(dump.read_bytes())) == 3
+    image_id = open_predictions(out).image_ids[-1]
+    mask = open_predictions(out).mask(image_id)
+    assert (sample['pred_sem_seg']['data'].squeeze(0).numpy() == mask).all()
+
+
+def test_evaluator__that_needs_labels_is_left_out_where_there_are_none(
+    trained, shared_data, write_config, run, tmp_path
+):
+    dump = tmp_path / 'dump.pkl'
+    config = write_config(more=OWN_METRICS.format(path=str(dump)), name='own_metrics')
+    arguments = (config, best_of(trained), '--out', tmp_path / 'p', '--split', 'test')
+    code, _, err = run(test.main, *arguments)
+    assert (code, err) == (
+        0,
+        'test_evaluator: IoUMetric is left out, there are no labels\n',
+    )
+    assert len(pickle.loads(dump.read_bytes())) == 2
+
+
+ADE20K = """
+_shape = dict(
+    _delete_=True,
+    type='BaseSegDataset',
+    data_root={root!r},
+    img_suffix='.png',
+    seg_map_suffix='.png',
+    metainfo=dict(classes={classes!r}, palette=[[i, i, i] for i in range(11)]),
+)
+_steps = _base_.val_dataloader.dataset.pipeline
+val_dataloader = dict(
+    dataset=dict(
+        data_prefix=dict(
+            img_path='images/validation', seg_map_path='annotations/validation'
+        ),
+        pipeline=_steps,
+        **_shape,
+    )
+)
+test_dataloader = dict(
+    dataset=dict(data_prefix=dict(img_path='images/testing'), pipeline=_steps, **_shape)
+)
+"""
+
+
+@pytest.fixture
+def ade20k(shared_data, write_config, tmp_path):
+    """Lay the data out as ADE20K is, and write a config of them."""
+    for folder, place in {
+        'valid/images': 'images/validation',
+        'valid/mask': 'annotations/validation',
+        'test/images': 'images/testing',
+    }.items():
+        shutil.copytree(shared_data / folder, tmp_path / 'ade' / place)
+    more = ADE20K.format(root=str(tmp_path / 'ade'), classes=CLASSES)
+    return write_config(more=more, name='ade20k')
+
+
+@pytest.mark.parametrize('options', [(), ('--tta',)], ids=['plain', 'tta'])
+def test_data__of_another_layout_are_those_of_the_loader(
+    trained, ade20k, predict, run, tmp_path, options
+):
+    ours, _ = predict(*options)
+    theirs = tmp_path / 'theirs'
+    arguments = (ade20k, best_of(trained), '--out', theirs, *options)
+    code, _, err = run(test.main, *arguments)
+    assert code == 0, err
+    found, wanted = (read_json(out / 'metrics.json') for out in (theirs, ours))
+    assert found['confusion'] == wanted['confusion']
+    found, wanted = map(open_predictions, (theirs, ours))
+    assert found.image_ids == wanted.image_ids
+    code, _, err = run(test.main, *arguments, '--split', 'test', '--overwrite')
+    assert (code, err) == (0, '')
+    assert len(open_predictions(theirs).image_ids) == 2
+
+
+def test_show_dir_and_work_dir__have_painted_images_and_scores_as_of_mmsegmentation(
+    predict, tmp_path
+):
+    out, _ = predict('--show-dir', tmp_path / 'shown', '--work-dir', tmp_path / 'work')
+    painted = sorted((tmp_path / 'shown').rglob('vis_image/*.png'))
+    assert [path.name for path in painted] == [
+        'test_0.png_1.png',
+        'test_0.png_3.png',
+        'test_1.png_2.png',
+    ]
+    (path,) = (path for path in (tmp_path / 'work').glob('*/*.json'))
+    scores = json.loads(path.read_text())
+    mean = 100 * read_json(out / 'metrics.json')['mIoU']
+    assert scores['mIoU'] == pytest.approx(mean, abs=0.0051)
+
+
 def test_data_root__option_goes_before_the_environment(
     predict, shared_root, monkeypatch, tmp_path
 ):
@@ -171,7 +290,8 @@ def test_part__of_joined_data_sets_is_one_line(
     )\n"""
     config = write_config(more=more, name='joined')
     message = 'test_dataloader: its data set has no data_root .*RecycleDataset'
-    misuse(test.main, message, config, best_of(trained), '--out', tmp_path / 'p')
+    arguments = (config, best_of(trained), '--out', tmp_path / 'p', '--split', 'test')
+    misuse(test.main, message, *arguments)
 
 
 def test_out__is_only_replaced_when_asked(predict, trained, misuse, run, tmp_path):
