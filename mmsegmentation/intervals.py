@@ -9,9 +9,9 @@ drawn at random, and the order of the images does not matter.
 
 The quantile is that of Student's t. A class counts with the number of images that its
 pixels are spread over (Kish's effective size) less one as degrees of freedom;
-Satterthwaite's rule joins the classes. The ends are found on the logit scale, so they
-stay in range and around the score. How often such intervals cover is measured by
-tests/mmsegmentation/coverage_experiment.py.
+Satterthwaite's rule joins the classes, to no more than all images less one. The ends
+are found on the logit scale, so they stay in range and around the score. How often such
+intervals cover is measured by tests/mmsegmentation/coverage_experiment.py.
 """
 
 from typing import NamedTuple
@@ -147,7 +147,10 @@ def _freedom(deviations: np.ndarray, wholes: np.ndarray) -> float:
     shares = wholes[:, known] / _total(wholes[:, known])
     freedom = np.maximum(1 / _total(shares**2) - 1, 1)
     variance = variance[known]
-    return float(variance.sum() ** 2 / (variance**2 / freedom).sum())
+    joined = float(variance.sum() ** 2 / (variance**2 / freedom).sum())
+    # Classes are right or wrong together: many of them in few images are no more.
+    images = np.count_nonzero(wholes.any(1))
+    return min(joined, images - 1)
 
 
 def _total(values: np.ndarray) -> np.ndarray:
