@@ -68,13 +68,14 @@ class LossValLoop(ValLoop):
         return losses
 
     def _loss_of(self, model: Any, image: Tensor, sample: Any) -> dict[str, float]:
-        sample = _with_long_labels(sample)
         heads = model.decode_head
         last = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+        ignored = getattr(last, 'ignore_index', 255)
+        sample = _padded_like(image, _with_long_labels(sample), ignored)
         divided = isinstance(self.runner.model, FullyShardedDataParallel)
         # All processes gather the weights as often, whatever their images are.
         losses = (self.runner.model if divided else model)(image, [sample], mode='loss')
-        if (sample.gt_sem_seg.data == getattr(last, 'ignore_index', 255)).all():
+        if (sample.gt_sem_seg.data == ignored).all():
             return {}
         return {
             f'val_{name}': float(sum(map(Tensor.mean, _listed(value))))
@@ -101,6 +102,28 @@ class LossValLoop(ValLoop):
 
 def _listed(value: Any) -> Sequence[Tensor]:
     return [value] if isinstance(value, Tensor) else value
+
+
+def _padded_like(image: Tensor, sample: Any, ignored: int) -> Any:
+    """Pad the labels by the share by which the preprocessor padded the image.
+
+    Args:
+        image: (1, C, H, W), its padding included.
+        sample: Has the labels at their own size; a new one is its own to change.
+        ignored: Class id of the padding.
+    """
+    meta = sample.metainfo
+    pads = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+    left, right, top, bottom = pads
+    if not (left or right or top or bottom):
+        return sample
+    labels = sample.gt_sem_seg.data
+    across = labels.shape[-1] / (image.shape[-1] - left - right)
+    down = labels.shape[-2] / (image.shape[-2] - top - bottom)
+    sides = left * across, right * across, top * down, bottom * down
+    padded = nn.functional.pad(labels, [round(side) for side in sides], value=ignored)
+    sample.gt_sem_seg = PixelData(data=padded)
+    return sample
 
 
 def _with_long_labels(sample: Any) -> Any:

@@ -75,6 +75,19 @@ def test_loss__of_a_batch_of_several_sizes_is_that_of_each_image():
     assert len(found) == 2
 
 
+def test_loss__leaves_out_the_padding_of_the_preprocessor():
+    model = model_of('Fast')
+    model.data_preprocessor.test_cfg = dict(size=(64, 96))
+    found = losses_of(model, batch_of(sizes=((32, 48),)))
+    model.data_preprocessor.test_cfg = None
+    padded = batch_of(sizes=((32, 48),))
+    (image,), (sample,) = padded['inputs'], padded['data_samples']
+    padded['inputs'] = [nn.functional.pad(image, (0, 48, 0, 32))]
+    labels = nn.functional.pad(sample.gt_sem_seg.data, (0, 48, 0, 32), value=255)
+    sample.gt_sem_seg = PixelData(data=labels)
+    assert found[0] == pytest.approx(losses_of(model, padded)[0])
+
+
 def test_loss__of_images_without_labels_is_refused():
     batch = batch_of()
     del batch['data_samples'][1].gt_sem_seg
