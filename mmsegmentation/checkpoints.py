@@ -170,7 +170,12 @@ def first_not_finite(weights: Mapping[str, Any]) -> str | None:
 
 
 def allow_numbers() -> None:
-    """Let torch's reader of data know the numbers that MMEngine saves with weights."""
+    """Let torch's reader of data know what is saved with weights, and is data.
+
+    That is numbers of NumPy, MMEngine's loss history, and arguments of a command.
+    """
+    from argparse import Namespace
+
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
     from numpy._core import multiarray
@@ -182,10 +187,14 @@ def allow_numbers() -> None:
         [
             HistoryBuffer,
             (_history_method, 'builtins.getattr'),
+            Namespace,
             np.ndarray,
             np.dtype,
             multiarray._reconstruct,
             multiarray.scalar,
+            # The names of NumPy 1.
+            (multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+            (multiarray.scalar, 'numpy.core.multiarray.scalar'),
             *kinds,
         ]
     )

@@ -1,5 +1,9 @@
 """Checkpoints are data: what is read of them, and what is refused."""
 
+from argparse import Namespace
+from contextlib import nullcontext
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +35,34 @@ def test_check_checkpoint__reads_weights_numbers_and_loss_history(tmp_path):
     assert (found.mean(), found.statistics('min')) == (2.0, 1.0)
     assert content['meta']['score'] == 0.5
     assert content['meta']['iou'].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize('archive', [True, False])
+def test_check_checkpoint__reads_what_numpy_1_wrote(tmp_path, archive):
+    """Its arrays and scalars are of a module that NumPy 2 calls another name."""
+    path = tmp_path / 'w.pth'
+    history = HistoryBuffer([3.0, 1.0], [1, 1])
+    content = {'state_dict': {}, 'history': history, 'score': np.float64(0.5)}
+    torch.save(content, path, _use_new_zipfile_serialization=archive)
+    now, then = b'cnumpy._core.multiarray', b'cnumpy.core.multiarray'
+    with ZipFile(path) if archive else nullcontext() as source:
+        if source:
+            entries = {name: source.read(name) for name in source.namelist()}
+            with ZipFile(path, 'w') as target:
+                for name, entry in entries.items():
+                    target.writestr(name, entry.replace(now, then))
+        else:
+            path.write_bytes(path.read_bytes().replace(now, then))
+    assert then in path.read_bytes()
+    found = check_checkpoint(str(path))
+    assert (found['history'].mean(), found['score']) == (2.0, 0.5)
+
+
+def test_check_checkpoint__reads_the_arguments_that_training_scripts_keep(tmp_path):
+    """Such as torchvision's: ``{'model': ..., 'args': Namespace(...)}``."""
+    args = Namespace(lr=0.1, name='a')
+    torch.save({'model': {'w': torch.ones(1)}, 'args': args}, tmp_path / 'w.pth')
+    assert check_checkpoint(str(tmp_path / 'w.pth'))['args'] == args
 
 
 class Call:
