@@ -57,7 +57,7 @@ def _number(row: Mapping) -> int | str | None:
 
 def _size(row: Mapping) -> tuple[int, int] | None:
     height, width = row.get('height'), row.get('width')
-    if all(isinstance(size, int) and size > 0 for size in (height, width)):
+    if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:
         return height, width
     return None
 
