@@ -8,8 +8,10 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from mmsegmentation.addresses import interface_of, is_loopback, source_of
 from mmsegmentation.command import InputError, Parser
 from mmsegmentation.runtime import MISUSES
 
@@ -33,9 +35,13 @@ VARIABLES = {
 # Ports of Slurm's jobs, told apart by their numbers.
 PORTS = range(20000, 30000)
 # What is noted where torchrun's processes meet.
-BEGUN, SAVED, MEETING = (f'recycle_{name}' for name in ('begun', 'saved', 'meeting'))
+BEGUN, SAVED, MEETING, PEER = (
+    f'recycle_{name}' for name in ('begun', 'saved', 'meeting', 'peer')
+)
 # Seconds in which a process that is there answers.
 PATIENCE = 5
+# Seconds in which all processes of a launch have started.
+MEETING_SECONDS = 300
 
 
 def add_launcher_options(parser: Parser) -> None:
@@ -79,8 +85,7 @@ def processes(cfg: 'Config') -> Iterator[None]:
     except RuntimeError as error:
         if not is_loss(error):
             raise
-        name = f'process {os.environ["RANK"]}'
-        print(f'{name}: stops, because another one did', file=sys.stderr)
+        print(f'{_name()}: stops, because another one did', file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -104,6 +109,7 @@ def _join(cfg: 'Config') -> None:
         _translate_variables(cfg.launcher)
         meeting = _meeting()
         if torch.cuda.is_available():
+            _check_own_gpu(cfg.launcher)
             options = cfg.get('env_cfg', {}).get('dist_cfg', {})
             init_dist(cfg.launcher, **options, **meeting)
         else:
@@ -120,42 +126,117 @@ def _join(cfg: 'Config') -> None:
         raise InputError(f'--launcher {cfg.launcher}', str(error), way_out) from None
 
 
+def _check_own_gpu(launcher: str) -> None:
+    """Refuse more processes on a machine than it has GPUs.
+
+    Raises:
+        InputError: There is none left for this one.
+    """
+    import torch
+
+    count, local = torch.cuda.device_count(), int(os.environ['LOCAL_RANK'])
+    if launcher != 'slurm' and local >= count:  # of Slurm, MMEngine shares them out
+        raise InputError(
+            _name(),
+            f'is number {local + 1} on a machine with {count} GPUs',
+            'start one process for each GPU, or pass --device cpu',
+        )
+
+
 def _meeting() -> dict[str, Any]:
     """Return where to meet, if it is not where the variables say.
 
     PyTorch 2.12 gives processes that are started again the store of those before, with
     their addresses: some would wait for them for ever. The main process opens another.
     """
-    from torch.distributed import TCPStore
+    from torch.distributed import DistNetworkError, TCPStore
 
-    launch = _launch()
+    try:
+        launch = _launch()
+    except DistNetworkError:
+        place = ':'.join(_launcher_place())
+        raise _unreached(f'{place}, which torchrun named to all') from None
     if launch is None:
         return {}
     rank = int(os.environ['RANK'])
     if rank == 0:
-        own = _own_address()
+        own = _own_address(launch)
         store = TCPStore(own, 0, is_master=True, wait_for_workers=False)
         launch.set(MEETING, f'{own} {store.port}')
     else:
         host, port = _wait_for_meeting(launch)
         store = TCPStore(host, port, is_master=False)
+        own = source_of(host, port)
+    if _on_several_machines() and (name := interface_of(own)):
+        # By itself gloo takes the address of this machine's own name.
+        os.environ.setdefault('GLOO_SOCKET_IFNAME', name)
     return {'store': store, 'rank': rank, 'world_size': int(os.environ['WORLD_SIZE'])}
 
 
-def _own_address() -> str:
-    """Return the address of this machine among those of the run."""
-    place = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
-    with socket.create_connection(place) as found:
-        return found.getsockname()[0]
+def _launcher_place() -> tuple[str, str]:
+    return os.environ['MASTER_ADDR'], os.environ['MASTER_PORT']
+
+
+def _on_several_machines() -> bool:
+    total = os.environ['WORLD_SIZE']
+    return os.environ.get('LOCAL_WORLD_SIZE', total) != total
+
+
+def _own_address(launch: 'TCPStore') -> str:
+    """Return the address of the main process' machine, as the others reach it.
+
+    Raises:
+        InputError: It has none, and no other machine told its own.
+    """
+    host, port = _launcher_place()
+    own = source_of(host, int(port))
+    if not (is_loopback(own) and _on_several_machines()):
+        return own
+    peer = _read(launch, PEER, 'another machine')
+    # The way to another machine starts at the address that is wanted.
+    return own if is_loopback(peer) else source_of(peer, 1)
 
 
 def _wait_for_meeting(launch: 'TCPStore') -> tuple[str, int]:
-    """Return address and port; those of a main process that is gone do not answer."""
-    while True:
-        host, port = launch.get(MEETING).decode().split()
+    """Return address and port; those of a main process that is gone do not answer.
+
+    Raises:
+        InputError: Nothing was announced in time, or nobody answered there.
+    """
+    host, port = _launcher_place()
+    if os.environ.get('GROUP_RANK') != '0':  # on another machine than the main process
+        launch.set(PEER, source_of(host, int(port)))
+    until = time.monotonic() + MEETING_SECONDS
+    while time.monotonic() < until:
+        host, port = _read(launch, MEETING, 'the main process').split()
         with suppress(OSError), socket.create_connection((host, int(port)), PATIENCE):
             return host, int(port)
         time.sleep(0.1)
+    raise _unreached(f'{host}:{port}, which the main process announced')
+
+
+def _read(launch: 'TCPStore', key: str, who: str) -> str:
+    from torch.distributed import DistStoreError
+
+    try:
+        launch.wait([key], timedelta(seconds=MEETING_SECONDS))
+    except DistStoreError:
+        what = f'{who} announced no address in {MEETING_SECONDS} s'
+        raise InputError(_name(), what, 'see the errors of the others') from None
+    return launch.get(key).decode()
+
+
+def _unreached(place: str) -> InputError:
+    return InputError(
+        _name(),
+        f'nobody answers at {place}',
+        "give each machine's own name an address that the others reach, not 127.0.1.1 "
+        '(in /etc/hosts), and open its ports to them',
+    )
+
+
+def _name() -> str:
+    return f'process {os.environ["RANK"]}'
 
 
 def _translate_variables(launcher: str) -> None:

@@ -50,8 +50,15 @@ tune.py | self_train.py)
 esac
 command -v torchrun >/dev/null ||
     fail 'torchrun: not found; activate the environment, as by . .venv/bin/activate'
-if [ -z "${PROCS:-}" ] && ! compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
-    fail 'PROCS: there is no GPU here; say how many processes, such as PROCS=2'
+if [ -z "${PROCS:-}" ]; then
+    case ${CUDA_VISIBLE_DEVICES-0} in
+    '' | -1*) fail 'PROCS: all GPUs are hidden; say how many processes, such as PROCS=2' ;;
+    esac
+    compgen -G '/dev/nvidia[0-9]*' >/dev/null ||
+        fail 'PROCS: there is no GPU here; say how many processes, such as PROCS=2'
+    # A GPU that torch cannot use would end torchrun with a traceback.
+    python -c 'from mmsegmentation import command, device
+command.run_command(lambda _: device.choose_device("cuda") or 0)'
 fi
 nodes=${NODES:-${SLURM_NNODES:-1}}
 for name in PROCS NODES RESTARTS; do

@@ -95,6 +95,7 @@ def test_launch__tells_torchrun_where_all_meet(launch, fake, variables, wanted):
         ([SCRIPT], {'PROCS': 1, 'NODES': '2x'}, 'NODES: 2x is no number'),
         ([SCRIPT], {'PROCS': 1, 'RESTARTS': -1}, 'RESTARTS: -1 is no number'),
         ([SCRIPT], {'PROCS': 1, 'NODES': 2}, 'ENDPOINT: not set'),
+        ([SCRIPT], {}, 'PROCS: all GPUs are hidden'),
         ([TUNE], {'PROCS': 1}, f'{TUNE}: starts its trainings itself'),
         ([SCRIPT], {'PROCS': 1, 'PATH': '/usr/bin:/bin'}, 'torchrun: not found'),
     ],
