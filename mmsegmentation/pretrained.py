@@ -17,6 +17,7 @@ from mmsegmentation.checkpoints import (
     shown_shapes,
 )
 from mmsegmentation.command import InputError
+from mmsegmentation.early import CHECKPOINT_SUFFIXES
 from mmsegmentation.files import whole_file
 
 if TYPE_CHECKING:
@@ -187,12 +188,21 @@ def _drop_weights(part: Any) -> None:
 def _places(part: Any) -> Iterator[tuple[dict, str]]:
     """Yield where a model names weights: what holds the name, and its key."""
     if isinstance(part, dict):
-        if isinstance(part.get('pretrained'), str):
+        if _is_address(part.get('pretrained')):
             yield part, 'pretrained'
         if _loads(part):
             yield part, 'checkpoint'
     for child in _children(part):
         yield from _places(child)
+
+
+def _is_address(name: Any) -> bool:
+    """Tell a path or an address from a name that only the part itself knows."""
+    return isinstance(name, str) and (
+        '://' in name
+        or Path(name).suffix in CHECKPOINT_SUFFIXES
+        or Path(name).is_file()
+    )
 
 
 def _children(part: Any) -> list:

@@ -143,6 +143,14 @@ def test_find_pretrained__others_do_not_wait_for_a_download_that_failed(
     assert run_two(tmp_path, act) == ['told', 'told']
 
 
+@pytest.mark.parametrize('name', ['openai', 'facebook/dinov2-base', 'v1.5-base'])
+def test_find_pretrained__name_that_a_part_of_others_knows_is_left_to_it(name):
+    """Of CLIP's or a hub's weights, for one: it is no path."""
+    cfg = Config({'model': {'backbone': {'type': 'Theirs', 'pretrained': name}}})
+    assert find_pretrained(cfg) == []
+    assert cfg.model.backbone.pretrained == name
+
+
 def test_find_pretrained__missing_path_is_named():
     cfg = Config({'model': {'init_cfg': pretrained('none/w.pth')}})
     with pytest.raises(InputError, match=r'none/w\.pth: no such checkpoint; .*scratch'):
