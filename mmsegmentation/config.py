@@ -115,7 +115,7 @@ def check_top_level_keys(cfg: 'Config') -> None:
     """Refuse a top-level key that nothing reads: most often a misspelt one.
 
     A name that starts with an underscore is the config's own, and so is one that
-    another part of the config reads.
+    another part of the config reads. Classes and functions were imported or defined.
 
     Raises:
         InputError: A key is unknown; the message says which it may have been.
@@ -123,7 +123,11 @@ def check_top_level_keys(cfg: 'Config') -> None:
     from mmsegmentation.config_types import names_in_use
 
     known = RUNNER_KEYS | HELPER_KEYS
-    unknown = [key for key in cfg if key not in known and not key.startswith('_')]
+    unknown = [
+        key
+        for key, value in cfg.items()
+        if not (key in known or key.startswith('_') or callable(value))
+    ]
     used = names_in_use(Path(cfg.filename)) if unknown and cfg.filename else set()
     for key in unknown:
         if key not in used:

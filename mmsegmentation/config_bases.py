@@ -181,12 +181,14 @@ def _are_related(old: str, new: str, kind: str) -> bool:
 def _check_preprocessor(path: Path, cfg: dict[str, Any], base: dict[str, Any]) -> None:
     """Refuse a file that sets the name of a preprocessor, and not the model's.
 
+    Not one of MMSegmentation's own, of which one does so.
+
     Raises:
         InputError: The model keeps that of its base.
     """
     name = 'data_preprocessor'
     own, old = ((part.get('model') or {}).get(name) for part in (cfg, base))
-    assigned = name in dict(_assignments(path))
+    assigned = name in dict(_assignments(path)) and '.mim' not in path.parts
     if assigned and own and own == old and cfg[name] != base.get(name, own):
         raise InputError(
             path,
@@ -222,8 +224,8 @@ def _check_names(path: Path, cfg: dict[str, Any], base: dict[str, Any]) -> list[
 
 
 def _values(cfg: Any) -> Iterator[tuple[tuple, Any]]:
-    """Yield what stands in the parts that are read, with its place."""
-    for key in RUNNER_KEYS:
+    """Yield what stands in the parts that are read, with its place; always alike."""
+    for key in ('model', *sorted(RUNNER_KEYS - {'model'})):
         if key in cfg:
             yield from _inside(cfg[key], (key,))
 

@@ -9,8 +9,10 @@ from mmsegmentation.config_arguments import find_class, typed_parts
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Arguments of transforms that are lists of choices in Python too.
+# Arguments of transforms that are lists of choices in Python too. To all other
+# transforms two factors are those of width and height.
 CHOICES = {'prob', 'scales'}
+VIEWS = 'MultiScaleFlipAug', 'scale_factor'
 
 
 def restore_tuples(cfg: 'Config') -> None:
@@ -23,8 +25,11 @@ def restore_tuples(cfg: 'Config') -> None:
     if Path(cfg.filename or '').suffix not in ('.json', '.yaml', '.yml'):
         return
     for _, part, kind, _ in typed_parts(cfg):
-        defaults = _defaults(find_class(part.get('type'), kind))
+        found = find_class(part.get('type'), kind)
+        defaults = _defaults(found)
         for key, value in part.items():
+            if (getattr(found, '__name__', ''), key) == VIEWS:
+                continue
             if kind == 'TRANSFORMS' and key not in CHOICES:
                 part[key] = _as_tuple(value)
             elif kind == 'TRANSFORMS' and isinstance(value, list):

@@ -1,6 +1,7 @@
 """Pure-Python configs, of ``read_base()`` and classes, as the ones of names."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -69,22 +70,33 @@ def _registered_names() -> dict[Any, str]:
 
 
 def names_in_use(path: Path) -> set[str]:
-    """Return the names that a config file and its bases read, as ``a`` or ``_base_.a``.
+    """Return the names that a config file and its bases read, in whatever way.
 
-    A top-level name among them is a part of the config's own, and not misspelt.
+    As ``a``, ``_base_.a``, ``_base_['a']`` or ``{{_base_.a}}``; those of loops too. A
+    top-level name among them is a part of the config's own, and not misspelt.
     """
+    text = path.read_text(encoding='utf-8')
+    found = set(re.findall(r'{{\s*_base_\.(\w+)', text))
     if path.suffix != '.py':
-        return set()
-    found: set[str] = set()
-    tree = ast.parse(path.read_text(encoding='utf-8'))
+        return found
+    tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            found.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
+        found |= _names_read(node)
     for base in (*base_files(path), *_read_bases(tree, path)):
         found |= names_in_use(base)
     return found
+
+
+def _names_read(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        return {node.id}
+    if isinstance(node, ast.Attribute):
+        return {node.attr}
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return {node.value}
+    if isinstance(node, ast.For):
+        return {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)}
+    return set()
 
 
 def _read_bases(tree: ast.Module, path: Path) -> Iterator[Path]:

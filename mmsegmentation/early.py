@@ -106,6 +106,17 @@ def check_writable(path: Path) -> None:
         raise InputError(path, what, 'choose another place')
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a folder that cannot be made, or that is a file.
+
+    Raises:
+        InputError: It is.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(path, 'is a file', 'name a folder')
+    check_writable(path)
+
+
 def _upwards(path: Path) -> Iterator[Path]:
     yield path.absolute()
     yield from path.absolute().parents

@@ -23,7 +23,7 @@ def add_hooks(cfg: 'Config') -> None:
     """
     hooks = dict(cfg.get('default_hooks') or {})
     named = [*hooks.values(), *(cfg.get('custom_hooks') or [])]
-    types = {hook.get('type') for hook in named if isinstance(hook, dict)}
+    types = {_name_of(hook) for hook in named if isinstance(hook, dict)}
     for key, name in HOOKS.items():
         if name not in types and hooks.get(key, {}) is not None:
             hooks[key] = {'type': name, **hooks.get(key, {})}
@@ -46,4 +46,9 @@ def _gives_miou(metric: dict) -> bool:
     """Return whether a metric is one of those that report ``mIoU`` by this name."""
     kinds = 'IoUMetric', 'ExactIoUMetric'
     wanted = metric.get('iou_metrics') or ['mIoU']
-    return metric.get('type') in kinds and 'mIoU' in wanted and not metric.get('prefix')
+    return _name_of(metric) in kinds and 'mIoU' in wanted and not metric.get('prefix')
+
+
+def _name_of(part: dict) -> str:
+    """Return the name of a part's type, without a scope or module before it."""
+    return str(part.get('type')).rpartition('.')[2]

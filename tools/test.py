@@ -12,7 +12,7 @@ from mmsegmentation.checkpoints import check_checkpoint, load_weights
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.config import view_notes
 from mmsegmentation.device import add_device_option, choose_device, print_device
-from mmsegmentation.early import check_are_checkpoints, check_data, check_writable
+from mmsegmentation.early import check_are_checkpoints, check_data, check_folder
 from mmsegmentation.files import (
     check_replaceable,
     id_below,
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_are_checkpoints([args.checkpoint])
     check_replaceable(args.out, MARKER, args.overwrite)
     for path in filter(None, (args.out, args.show_dir, args.work_dir)):
-        check_writable(Path(path))
+        check_folder(Path(path))
     fold = use_fold(cfg, args.fold, args.folds)
     if args.tta:
         use_tta(cfg, args.config)

@@ -11,7 +11,7 @@ from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.config import check_strategy, schedule_notes
 from mmsegmentation.config_bases import check_bases
 from mmsegmentation.device import add_device_option, choose_device, print_device
-from mmsegmentation.early import check_are_checkpoints, check_data, check_writable
+from mmsegmentation.early import check_are_checkpoints, check_data, check_folder
 from mmsegmentation.files import NO_ROOM, read_json
 from mmsegmentation.fold_config import leaves_of, use_fold
 from mmsegmentation.fold_origin import (
@@ -133,7 +133,7 @@ def check_paths(cfg: 'Config', args: Namespace) -> None:
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     work_dir = Path(cfg.work_dir)
     folder = checkpoint_folder(work_dir, cfg)
-    check_writable(work_dir)
+    check_folder(work_dir)
     if args.resume and args.resume != 'auto':
         check_are_checkpoints([args.resume])
     elif cfg.get('load_from') and not (args.from_scratch or '://' in cfg.load_from):

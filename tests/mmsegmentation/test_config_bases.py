@@ -137,3 +137,8 @@ def test_base__of_stock_is_found_by_its_package(tmp_path):
     assert cfg.model.backbone.type == 'MixVisionTransformer'
     (line,) = check_bases(path)
     assert 'sets crop_size, but model.data_preprocessor.size keeps' in line
+
+
+def test_stock_config__that_sets_a_preprocessor_in_vain_trains_as_in_stock():
+    name = 'bisenetv2/bisenetv2_fcn_4xb4-ohem-160k_cityscapes-1024x1024.py'
+    assert check_bases(STOCK / name) == []

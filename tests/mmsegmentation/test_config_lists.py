@@ -53,6 +53,16 @@ def test_lists__of_choices_stay_lists_and_sizes_become_tuples(tmp_path, name):
     assert cfg.tta_pipeline[3].direction == ['vertical', 'diagonal']
 
 
+def test_lists__of_factors_are_views_to_one_transform_and_a_pair_to_another(tmp_path):
+    steps = [
+        dict(type='MultiScaleFlipAug', transforms=[], scale_factor=[0.5, 1.0]),
+        dict(type='Resize', scale_factor=[0.5, 1.0]),
+    ]
+    views, pair = restored(tmp_path, 'c.json', tta_pipeline=steps).tta_pipeline
+    assert views.scale_factor == [0.5, 1.0]
+    assert pair.scale_factor == (0.5, 1.0)
+
+
 def test_lists__of_models_become_tuples_by_their_default(tmp_path):
     neck = dict(type='JPU', in_channels=[8, 16, 32], mid_channels=8)
     fpn = dict(type='FPN', in_channels=[8, 16], out_channels=8, num_outs=2)

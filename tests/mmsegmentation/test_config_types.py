@@ -2,7 +2,7 @@ import pytest
 
 from mmsegmentation.command import InputError
 from mmsegmentation.config_types import names_in_use
-from mmsegmentation.runtime import read_config
+from mmsegmentation.runtime import parse_config, read_config
 
 BASE = """
 import math
@@ -86,3 +86,37 @@ def test_name__that_a_child_or_a_part_reads_is_in_use(tmp_path):
     child.write_text("_base_ = './base.py'\nmodel = dict(other=_base_.rate)\n")
     assert names_in_use(child) >= {'rate'}
     assert not names_in_use(child) & {'width', 'other'}
+
+
+def test_name__that_a_file_reads_in_another_way_is_in_use(tmp_path):
+    (tmp_path / 'base.py').write_text('rate = 2\nmodel = dict()\n')
+    child = tmp_path / 'child.py'
+    for value in ("_base_['rate']", "_base_.get('rate')", '{{_base_.rate}}'):
+        child.write_text(f"_base_ = './base.py'\nmodel = dict(width={value})\n")
+        assert parse_config(str(child)).model.width == 2
+    child = tmp_path / 'child.json'
+    child.write_text('{"_base_": "./base.py", "model": {"width": {{ _base_.rate }}}}')
+    assert parse_config(str(child)).model.width == 2
+
+
+def test_name__of_a_loop_or_an_import_is_no_misspelt_key(tmp_path):
+    path = tmp_path / 'c.py'
+    path.write_text("""
+from functools import partial
+from pathlib import Path
+
+class Own:
+    pass
+
+def twice(x):
+    return 2 * x
+
+steps = []
+for number, _ in [(0, 1), (1, 2)]:
+    steps.append(dict(type='Resize'))
+test_dataloader = dict(dataset=dict(pipeline=steps))
+""")
+    assert len(parse_config(str(path)).test_dataloader.dataset.pipeline) == 2
+    path.write_text('for unused in [1]:\n    batch = 2\n')
+    with pytest.raises(InputError, match="unknown top-level key 'batch'"):
+        parse_config(str(path))

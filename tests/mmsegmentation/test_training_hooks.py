@@ -27,6 +27,15 @@ def test_hooks__that_the_config_names_stay_and_are_not_doubled():
     assert hooks['guard'] == dict(type='FiniteLossHook', max_skips=2)
 
 
+def test_hooks__named_with_a_scope_or_by_their_module_are_not_doubled():
+    named = [
+        dict(type='mmseg.ScreenHook', interval=7),
+        dict(type='mmsegmentation.engine.finite_loss_hook.FiniteLossHook'),
+    ]
+    hooks = with_hooks(custom_hooks=named)
+    assert hooks.keys() == HOOKS.keys() - {'screen', 'finite_loss'}
+
+
 def test_hooks__take_arguments_and_none_turns_one_off():
     given = dict(sample_check=dict(leaks='say'), quarantine=None)
     hooks = with_hooks(default_hooks=given)
@@ -40,6 +49,7 @@ def test_hooks__take_arguments_and_none_turns_one_off():
         (IOU, 'mIoU'),
         ([dict(type='CityscapesMetric'), IOU], 'mIoU'),
         (dict(type='ExactIoUMetric'), 'mIoU'),
+        (dict(type='mmseg.IoUMetric'), 'mIoU'),
         (dict(IOU, prefix='val'), None),
         (dict(type='IoUMetric', iou_metrics=['mDice']), None),
         (None, None),

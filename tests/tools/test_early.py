@@ -37,6 +37,14 @@ WRONG = {
         'train.py {config} --work-dir a.pth/w --data-root data',
         'a.pth/w: cannot be made (Not a directory',
     ),
+    'train: folder is a file': (
+        'train.py {config} --work-dir a.pth --data-root data',
+        'a.pth: is a file; name a folder',
+    ),
+    'test: folder of pictures is a file': (
+        'test.py {config} a.pth --out w --show-dir a.pth --data-root data',
+        'a.pth: is a file; name a folder',
+    ),
     'train: nothing to resume': (
         'train.py {config} --work-dir w --data-root data --resume',
         'w: holds no run to resume',
