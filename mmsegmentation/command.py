@@ -1,9 +1,11 @@
 """How every command speaks: one line for an error, a bar for slow work."""
 
 import argparse
+import io
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +67,8 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     with 130, SIGTERM with 143, and a terminal that is closed with 129; these three tidy
     up first, worker processes included.
     """
+    _escape_unknown_characters()
+    _name_user()
     try:
         with _left_in_order():
             _check_working_directory()
@@ -81,6 +85,29 @@ def run_command(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     raise SystemExit(code)
+
+
+def _escape_unknown_characters() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, not as errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+
+
+def _name_user() -> None:
+    """Give a user id that has no passwd entry, as in containers, a name and a home.
+
+    torch and others ask for both, and fail where there are none.
+    """
+    try:
+        import pwd
+
+        pwd.getpwuid(os.getuid())
+    except ImportError:  # Windows
+        return
+    except KeyError:
+        os.environ.setdefault('USER', f'user{os.getuid()}')
+        os.environ.setdefault('HOME', tempfile.gettempdir())
 
 
 def _check_working_directory() -> None:

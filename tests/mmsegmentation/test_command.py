@@ -1,10 +1,12 @@
 """How a command ends and what it says: codes, one line, a bar on terminals alone."""
 
+import getpass
 import io
 import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -179,3 +181,35 @@ def test_progress__shows_a_bar_on_a_terminal_alone(monkeypatch, terminal):
     assert list(items) == ['a', 'b', 'c']
     assert ('reading' in screen.getvalue()) is terminal
     assert bool(screen.getvalue()) is terminal
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'shown'), [('utf-8', '사진'), ('ascii', '\\uc0ac\\uc9c4')]
+)
+def test_run_command__escapes_what_the_encoding_of_the_screen_lacks(
+    monkeypatch, encoding, shown
+):
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(screen, encoding))
+    with pytest.raises(SystemExit) as left:
+        run_command(lambda _: print('사진'))
+    assert not left.value.code
+    assert screen.getvalue().decode(encoding) == f'{shown}\n'
+
+
+def test_run_command__gives_a_user_without_a_passwd_entry_a_name_and_a_home(
+    monkeypatch,
+):
+    for name in ('USER', 'LOGNAME', 'LNAME', 'USERNAME', 'HOME'):
+        monkeypatch.setenv(name, '')  # so that what is set is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, 'getuid', lambda: 987654)
+
+    def ask(_):
+        assert getpass.getuser() == 'user987654'
+        assert Path.home().is_dir()
+        return 0
+
+    with pytest.raises(SystemExit) as left:
+        run_command(ask)
+    assert not left.value.code
