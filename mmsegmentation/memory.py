@@ -1,6 +1,8 @@
 """What to change where a run asks for more memory than there is."""
 
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
@@ -10,8 +12,11 @@ if TYPE_CHECKING:
 
 # CUDA: "Tried to allocate 2.00 GiB."; the CPU: "you tried to allocate 8388608 bytes".
 ASKED = re.compile(r'tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)', re.IGNORECASE)
-# PyTorch, where the system ended a worker; Bus error: for shared memory.
-KILLED = re.compile(r'DataLoader worker .* killed by signal: (Killed|Bus error)')
+# PyTorch, where the system ended a worker.
+KILLED = re.compile(r'DataLoader worker .* killed by signal: Killed')
+# PyTorch, where shared memory is full: at the request, or at the first use.
+SHARED = re.compile(r'shared memory\(shm\)|</torch_|killed by signal: Bus error')
+SHARED_PLACE = Path('/dev/shm')
 SMALLER = 'take a smaller model, smaller images, or more memory'
 UNITS = {'bytes': 1, 'kib': 1 << 10, 'mib': 1 << 20, 'gib': 1 << 30, 'tib': 1 << 40}
 
@@ -31,6 +36,9 @@ def out_of_memory(
     import torch
 
     text = str(error)
+    loader = 'train_dataloader' if stage == 'train' else 'val_dataloader'
+    if lacking := out_of_shared_memory(error, loader):
+        return lacking
     if isinstance(error, RuntimeError) and KILLED.search(text):
         return InputError(
             f'step {step}',
@@ -50,6 +58,28 @@ def out_of_memory(
         f'step {step}' if stage == 'train' else f'validation before step {step}',
         f'out of memory on {device} ({size})',
         'set ' + ', or '.join(filter(None, ways)) if any(ways) else SMALLER,
+    )
+
+
+def out_of_shared_memory(error: BaseException, loader: str) -> InputError | None:
+    """Return one line where the workers of a data loader share more than has room.
+
+    Containers have 64 MB of it unless told otherwise.
+
+    Args:
+        loader: Key of the data loader, such as ``'test_dataloader'``.
+    """
+    if not (isinstance(error, RuntimeError) and SHARED.search(str(error))):
+        return None
+    size = ''
+    if SHARED_PLACE.is_dir():
+        room = os.statvfs(SHARED_PLACE)
+        size = f' ({room.f_blocks * room.f_frsize / 1e6:.0f} MB in all)'
+    return InputError(
+        SHARED_PLACE,
+        f'has no room for the images that the workers of {loader} load{size}',
+        f'start the container with --shm-size=8g, or set {loader}.num_workers=0 and '
+        f'{loader}.persistent_workers=False',
     )
 
 

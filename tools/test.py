@@ -23,6 +23,7 @@ from mmsegmentation.files import (
 from mmsegmentation.fold_config import use_fold
 from mmsegmentation.fold_origin import check_predicting
 from mmsegmentation.folds import Fold
+from mmsegmentation.memory import out_of_shared_memory
 from mmsegmentation.predictions import MARKER, finish_predictions
 from mmsegmentation.pretrained import start_from_scratch
 from mmsegmentation.processes import (
@@ -164,7 +165,7 @@ def predict(
         image_ids = _image_ids(dataset, part.images)
         if is_main_process():
             print(f'{len(dataset)} images of {args.split} to predict', flush=True)
-        others = other_scores(runner.test())
+        others = other_scores(_test(runner))
     if not is_main_process():
         return None
     scores, origin = None, _origin(args, content, fold)
@@ -178,6 +179,15 @@ def predict(
         print('test_evaluator:', *shown, sep='  ')
     finish_predictions(folder, dataset.metainfo['classes'], image_ids, origin)
     return scores
+
+
+def _test(runner: 'Runner') -> dict[str, Any]:
+    try:
+        return runner.test()
+    except RuntimeError as error:
+        if lacking := out_of_shared_memory(error, 'test_dataloader'):
+            raise lacking from None
+        raise
 
 
 def _work_dir(args: Namespace) -> AbstractContextManager[str]:

@@ -1,8 +1,10 @@
+import re
+
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmsegmentation.memory import out_of_memory
+from mmsegmentation.memory import out_of_memory, out_of_shared_memory
 
 CUDA = (
     'CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of '
@@ -41,9 +43,35 @@ def test_memory__names_the_size_and_three_settings(error, device, size):
     )
 
 
-@pytest.mark.parametrize('signal', ['Killed', 'Bus error'])
-def test_memory__killed_worker_is_named_with_what_takes_less(signal):
-    error = RuntimeError(f'DataLoader worker (pid 46) is killed by signal: {signal}. ')
+FULL = (
+    'Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback: ...\n'
+    'RuntimeError: unable to allocate shared memory(shm) for file </torch_87_25_0>: No '
+    'space left on device (28)',
+    'unable to write to file </torch_87_25_0>: No space left on device (28)',
+    'DataLoader worker (pid 46) is killed by signal: Bus error. It is possible that ...',
+)
+
+
+@pytest.mark.parametrize('text', FULL, ids=['asked for', 'written', 'used'])
+@pytest.mark.parametrize('stage', ['train', 'val'])
+def test_memory__shared_one_that_is_full_is_named_with_the_way_out(text, stage):
+    error = out_of_memory(RuntimeError(text), config(), 7, stage)
+    message = (
+        rf'/dev/shm: has no room .* of {stage}_dataloader load.*; start the container '
+        rf'with --shm-size=8g, or set {stage}_dataloader\.num_workers=0 '
+    )
+    assert re.search(message, str(error))
+
+
+def test_memory__shared_one_is_no_cause_of_other_errors():
+    assert (
+        out_of_shared_memory(RuntimeError('size mismatch'), 'test_dataloader') is None
+    )
+    assert out_of_shared_memory(ValueError(FULL[0]), 'test_dataloader') is None
+
+
+def test_memory__killed_worker_is_named_with_what_takes_less():
+    error = RuntimeError('DataLoader worker (pid 46) is killed by signal: Killed. ')
     cfg = config()
     cfg.train_dataloader.num_workers = 4
     text = str(out_of_memory(error, cfg, 7))
