@@ -48,7 +48,7 @@ FULL = (
     'RuntimeError: unable to allocate shared memory(shm) for file </torch_87_25_0>: No '
     'space left on device (28)',
     'unable to write to file </torch_87_25_0>: No space left on device (28)',
-    'DataLoader worker (pid 46) is killed by signal: Bus error. It is possible that ...',
+    'DataLoader worker (pid 46) is killed by signal: Bus error. It is ...',
 )
 
 
