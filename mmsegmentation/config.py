@@ -55,6 +55,8 @@ RUNNER_KEYS = frozenset(
         'trains_on_validation',
     }
 )
+# Schedules that come down to their end.
+FALLING = 'PolyLR', 'CosineAnnealingLR', 'OneCycleLR'
 # Names that configs give to parts of themselves: all that MMSegmentation's own use,
 # fp16 and runner among them, which nothing has read since 1.0.
 HELPER_KEYS = frozenset(
@@ -208,29 +210,59 @@ def check_strategy(cfg: 'Config') -> None:
 def schedule_notes(cfg: 'Config') -> list[str]:
     """Return a line for each schedule that does not come down with the run's end.
 
-    As where ``train_cfg.max_iters`` alone was changed: the length stands twice.
+    As where ``train_cfg.max_iters`` alone was changed: the length stands in other
+    places too.
     """
     by_epoch = 'max_epochs' in cfg.train_cfg
     end = cfg.train_cfg.get('max_epochs' if by_epoch else 'max_iters')
+    if not end:
+        return []
     given = cfg.get('param_scheduler') or []
     parts = given if isinstance(given, list | tuple) else [given]
     notes = []
     for number, part in enumerate(parts):
-        last = part.get('end')
-        falls = part.get('type') in ('PolyLR', 'CosineAnnealingLR')
-        if not (falls and last and end) or part.get('by_epoch', True) != by_epoch:
-            continue
-        key = f'param_scheduler.{number}' if parts is given else 'param_scheduler'
-        if part.get('begin', 0) >= end:
-            what = f'begins at {part.begin}, and the run ends at {end}: no step has it'
-            notes.append(f'{key} ({part.type}) {what}')
-        elif last > end:
-            what = f'falls until {last}, and the run ends at {end}: set {key}.end={end}'
-            notes.append(f'{key} ({part.type}) {what}')
-        elif last < end and part is parts[-1]:
-            what = f'is over at {last}, and the rate stays as it is until {end}'
-            notes.append(f'{key} ({part.type}) {what}')
-    return notes
+        if part.get('by_epoch', True) == by_epoch:
+            key = f'param_scheduler.{number}' if parts is given else 'param_scheduler'
+            what = _schedule_note(part, key, end, is_last=part is parts[-1])
+            notes += [f'{key} ({part.type}) {what}'] if what else []
+    return notes + _late_notes(cfg, end, by_epoch)
+
+
+def _schedule_note(part: Any, key: str, end: int, is_last: bool) -> str:
+    """Return how a schedule differs from a run in length; empty if it does not."""
+    last = part.get('end') or part.get('total_steps') or 0
+    falls = part.get('type') in FALLING
+    if part.get('begin', 0) >= end:
+        return f'begins at {part.begin}, and the run ends at {end}: no step has it'
+    if last > end:
+        name = 'end' if 'end' in part else 'total_steps'
+        does = 'falls' if falls else 'lasts'
+        return f'{does} until {last}, and the run ends at {end}: set {key}.{name}={end}'
+    late = [step for step in part.get('milestones') or [] if step >= end]
+    if late:
+        return f'has a milestone at {late[0]}, and the run ends at {end}: set {key}'
+    if falls and last and last < end and is_last:
+        return f'is over at {last}, and the rate stays as it is until {end}'
+    return ''
+
+
+def _late_notes(cfg: 'Config', end: int, by_epoch: bool) -> list[str]:
+    """Return a line for each part of a run that would begin after its end."""
+    parts = {f'default_hooks.{k}': v for k, v in cfg.get('default_hooks', {}).items()}
+    listed = enumerate(cfg.get('custom_hooks') or [])
+    parts |= {f'custom_hooks.{number}': hook for number, hook in listed}
+    unit = 'epoch' if by_epoch else 'iter'
+    begins = {'train_cfg.val_begin': cfg.train_cfg.get('val_begin')}
+    for key, hook in parts.items():
+        hook = hook or {}
+        names = [f'begin_{unit}', f'switch_{unit}']
+        names += ['save_begin'] if hook.get('by_epoch', True) == by_epoch else []
+        begins |= {f'{key}.{name}': hook.get(name) for name in names}
+    return [
+        f'{key} is {begin}, and the run ends at {end}: it never begins'
+        for key, begin in begins.items()
+        if isinstance(begin, int) and begin > end
+    ]
 
 
 def check_option(key: str) -> None:

@@ -137,8 +137,11 @@ def check_images(args: Namespace, parts: Sequence[Part], found: Findings) -> Non
         names = {part for part, _ in copies}
         if len(names) > 1:
             text = 'the same picture: ' + ', '.join('/'.join(c) for c in copies)
-            leak = 'test' in names and args.leaks == 'refuse'
-            (found.errors if leak else found.warnings).append(text)
+            if 'test' in names and args.leaks == 'refuse':
+                way_out = 'remove it from one of them, or pass --leaks keep'
+                found.errors.append(f'{text}; {way_out}')
+            else:
+                found.warnings.append(text)
 
 
 def check_image(raw: Path, name: str, width: int, height: int) -> tuple[str, str]:

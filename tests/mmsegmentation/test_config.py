@@ -76,6 +76,66 @@ def test_schedule__that_does_not_end_with_the_run_is_said(loop, scheduler, said)
     assert all(said in note and '(PolyLR)' in note for note in notes)
 
 
+SHORT = {'max_iters': 100}
+PLACES = {
+    'warm-up': (
+        {'param_scheduler': [{'type': 'LinearLR', 'end': 1500, 'by_epoch': False}]},
+        'param_scheduler.0 (LinearLR) lasts until 1500, and the run ends at 100: set '
+        'param_scheduler.0.end=100',
+    ),
+    'cycle': (
+        {
+            'param_scheduler': {
+                'type': 'OneCycleLR',
+                'total_steps': 900,
+                'by_epoch': False,
+            }
+        },
+        'param_scheduler (OneCycleLR) falls until 900, and the run ends at 100: set '
+        'param_scheduler.total_steps=100',
+    ),
+    'milestone': (
+        {
+            'param_scheduler': [
+                {'type': 'MultiStepLR', 'milestones': [60, 800], 'by_epoch': False}
+            ]
+        },
+        'param_scheduler.0 (MultiStepLR) has a milestone at 800, and the run ends at '
+        '100: set param_scheduler.0',
+    ),
+    'validation': (
+        {'train_cfg': {**SHORT, 'val_begin': 500}},
+        'train_cfg.val_begin is 500, and the run ends at 100: it never begins',
+    ),
+    'checkpoint': (
+        {'default_hooks': {'checkpoint': {'save_begin': 200, 'by_epoch': False}}},
+        'default_hooks.checkpoint.save_begin is 200, and the run ends at 100: it never '
+        'begins',
+    ),
+    'average': (
+        {'custom_hooks': [{'type': 'A'}, {'type': 'EMAHook', 'begin_iter': 300}]},
+        'custom_hooks.1.begin_iter is 300, and the run ends at 100: it never begins',
+    ),
+}
+
+
+@pytest.mark.parametrize(('places', 'note'), PLACES.values(), ids=PLACES)
+def test_length__that_stands_in_other_places_too_is_noted(places, note):
+    assert schedule_notes(Config({'train_cfg': SHORT, **places})) == [note]
+
+
+def test_length__that_fits_all_places_is_not_noted():
+    places = {
+        'param_scheduler': [
+            {'type': 'LinearLR', 'end': 50, 'by_epoch': False},
+            {'type': 'PolyLR', 'begin': 50, 'end': 100, 'by_epoch': False},
+        ],
+        'default_hooks': {'checkpoint': {'save_begin': 100, 'by_epoch': False}},
+        'custom_hooks': [{'type': 'EMAHook', 'begin_epoch': 300}],
+    }
+    assert schedule_notes(Config({'train_cfg': SHORT, **places})) == []
+
+
 @pytest.mark.parametrize(
     ('resize', 'noted'),
     [

@@ -29,6 +29,11 @@ WRONG = {
         'train.py {config} --work-dir w',
         'absent/train/images: no such folder',
     ),
+    'train: no validation part': (
+        'train.py {config} --work-dir w --data-root unsplit',
+        'unsplit/valid/images: no such folder; make folds with utils/split.py and pass '
+        '--fold 0, or train without validation: --cfg-options val_dataloader=None',
+    ),
     'train: folder is taken': (
         'train.py {config} --work-dir taken --data-root data',
         'taken: holds an earlier run; pass --resume',
@@ -115,6 +120,7 @@ def folder(tmp_path, monkeypatch):
     for part in ('train', 'valid'):
         for kind in ('images', 'mask'):
             (tmp_path / 'data' / part / kind).mkdir(parents=True)
+    (tmp_path / 'unsplit/train/images').mkdir(parents=True)
     (tmp_path / 'taken').mkdir()
     (tmp_path / 'taken/iter_1.pth').touch()
     (tmp_path / 'a.pth').write_bytes(b'PK\x03\x04')

@@ -232,7 +232,10 @@ def test_refused__test_image_that_is_also_trained_on(raw, refused):
     # Another file with the same pixels, so names and bytes do not tell.
     Image.open(raw.folder / 'a/1.jpg').save(raw.folder / 'a/3.png')
     raw.json['test']['images'][0]['file_name'] = 'a/3.png'
-    refused('the same picture: train/a/1.jpg, test/a/3.png')
+    refused(
+        'the same picture: train/a/1.jpg, test/a/3.png; remove it from one of them, or '
+        'pass --leaks keep'
+    )
 
 
 def test_refused__several_problems_are_all_listed(raw, refused):
