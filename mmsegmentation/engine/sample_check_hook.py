@@ -229,9 +229,8 @@ def _count(labels: np.ndarray, path: str, classes: int, ignored: int) -> np.ndar
     Raises:
         InputError: An id is no class of the model.
     """
-    pixels = np.bincount(labels.ravel().astype(np.int64) & 0xFF, minlength=256)
-    if 0 <= ignored < 256:
-        pixels[ignored] = 0
+    labelled = labels[labels != ignored].astype(np.int64)
+    pixels = np.bincount(labelled & 0xFF, minlength=256)
     outside = np.flatnonzero(pixels[classes:])
     if classes and outside.size:
         raise InputError(

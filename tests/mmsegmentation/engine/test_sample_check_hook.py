@@ -48,8 +48,10 @@ def dataset_of(root, part='train', pipeline=(*LOAD, PACK), stock=False, **more):
     return DATASETS.build({**config, **more, '_scope_': 'mmseg'})
 
 
-def check(dataset, valid=None, num_classes=3, batch_size=2, **arguments):
-    head = SimpleNamespace(num_classes=num_classes, ignore_index=255)
+def check(
+    dataset, valid=None, num_classes=3, batch_size=2, ignore_index=255, **arguments
+):
+    head = SimpleNamespace(num_classes=num_classes, ignore_index=ignore_index)
     loop = valid and SimpleNamespace(dataloader=SimpleNamespace(dataset=valid))
     runner = SimpleNamespace(
         train_dataloader=SimpleNamespace(dataset=dataset, batch_size=batch_size),
@@ -173,6 +175,20 @@ def test_outputs__without_a_label_stop(root):
 def test_outputs__outside_the_models_classes_stop(root):
     with pytest.raises(InputError, match=r'\.png: comes out .* id 1, but .* only 1 cl'):
         check(dataset_of(root), num_classes=1)
+
+
+@pytest.mark.parametrize('ignored', [-1, -100])
+def test_outputs__with_a_negative_id_that_the_model_ignores_are_right(root, ignored):
+    """As where a step of the user's ignores the background, and counts from 0."""
+
+    class OneDown(BaseTransform):
+        def transform(self, results):
+            labels = results['gt_seg_map'].astype(np.int64) - 1
+            results['gt_seg_map'] = np.where(labels < 0, ignored, labels)
+            return results
+
+    steps = [*LOAD, dict(type=OneDown), PACK]
+    check(dataset_of(root, pipeline=steps), ignore_index=ignored)
 
 
 @pytest.mark.parametrize('name', ['1.png', 'copy.bmp'])
