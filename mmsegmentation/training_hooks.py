@@ -25,7 +25,9 @@ def add_hooks(cfg: 'Config') -> None:
     named = [*hooks.values(), *(cfg.get('custom_hooks') or [])]
     types = {_name_of(hook) for hook in named if isinstance(hook, dict)}
     for key, name in HOOKS.items():
-        if name not in types and hooks.get(key, {}) is not None:
+        if hooks.get(key, {}) is None:
+            del hooks[key]  # MMEngine takes None for hooks of its own alone
+        elif name not in types:
             hooks[key] = {'type': name, **hooks.get(key, {})}
     cfg.default_hooks = hooks
     _keep_best(cfg)
