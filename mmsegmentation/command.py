@@ -180,3 +180,15 @@ def progress(
     from rich.progress import track
 
     return track(items, description, total=total, console=Console(stderr=True))
+
+
+@contextmanager
+def waiting(description: str) -> Iterator[None]:
+    """Show that work of unknown length is under way; silent when not on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f'{description} ...'):
+        yield

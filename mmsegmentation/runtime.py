@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.blame import blame, split_option
-from mmsegmentation.command import InputError
+from mmsegmentation.command import InputError, waiting
 from mmsegmentation.early import check_is_config
 from mmsegmentation.pretrained import read_data_alone
 
@@ -133,7 +133,7 @@ def import_parts(cfg: 'Config') -> None:
     Raises:
         InputError: There is no such module, or it cannot be imported.
     """
-    with quiet():
+    with waiting('importing'), quiet():
         from mmengine.utils import import_modules_from_strings
 
         import_modules_from_strings(PARTS)

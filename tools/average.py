@@ -185,7 +185,7 @@ def build_judge(cfg: 'Config', args: Namespace) -> 'Judge':
         images = runner.build_dataloader({**loader, 'persistent_workers': False}, 0)
         batches = first_of(images, args.bn_batches)
         print(f'batch norms: statistics of {args.bn_batches} training batches')
-    return Judge(runner, batches)
+    return Judge(runner, batches, args.bn_batches)
 
 
 def cook(args: Namespace, judge: 'Judge') -> tuple[list[float], 'Soup', 'Soup']:

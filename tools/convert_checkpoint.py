@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.checkpoints import check_checkpoint, shown_modules
-from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.command import InputError, Parser, run_command, waiting
 from mmsegmentation.early import (
     check_are_checkpoints,
     check_is_config,
@@ -56,11 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.source.is_dir():
         check_are_checkpoints([args.source])
     check_writable(args.out)
-    from rich.console import Console
-
-    # Reading and building take seconds; shown on a terminal alone.
-    with Console(stderr=True).status(f'converting {args.source} ...'):
-        cfg = read_config(args.config, args.cfg_options, ['model'])
+    cfg = read_config(args.config, args.cfg_options, ['model'])
+    with waiting(f'converting {args.source}'):
         translation = read_source(args.source)
         model = build_model(cfg, args.config)
         result = fit_backbone(translation, model, args)

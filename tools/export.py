@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsegmentation.checkpoints import META, check_checkpoint
-from mmsegmentation.command import InputError, Parser, run_command
+from mmsegmentation.command import InputError, Parser, run_command, waiting
 from mmsegmentation.early import check_are_checkpoints, check_writable
 from mmsegmentation.files import refuse_existing, sha256_of, write_whole
 from mmsegmentation.runtime import silence
@@ -34,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_existing(args.out, args.overwrite)
     check_are_checkpoints([args.checkpoint])
     check_writable(args.out)
-    content = check_checkpoint(str(args.checkpoint))
-    weights = content.get('state_dict', content)
-    write_whole(args.out, encode(weights, describe(content, args.checkpoint)))
+    with waiting(f'reading {args.checkpoint}'):
+        content = check_checkpoint(str(args.checkpoint))
+        weights = content.get('state_dict', content)
+        write_whole(args.out, encode(weights, describe(content, args.checkpoint)))
     print(f'written: {args.out}, {len(weights)} weights')
     return 0
 

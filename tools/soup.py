@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from mmsegmentation.checkpoints import load_weights
+from mmsegmentation.command import progress
 
 Weights = dict[str, Tensor]
 Read = Callable[[str], Weights]
@@ -72,13 +73,18 @@ class Judge:
         runner: As of :func:`tools.test.build_tester`, with an ``ExactIoUMetric``.
         batches: Gives batches of training images, always the same ones, for the
             statistics of batch norms; None leaves these as they are.
+        count: How many batches these are.
     """
 
     def __init__(
-        self, runner: Runner, batches: Callable[[], Iterable[dict]] | None
+        self,
+        runner: Runner,
+        batches: Callable[[], Iterable[dict]] | None,
+        count: int | None = None,
     ) -> None:
         self.runner = runner
         self.batches = batches
+        self.count = count
 
     def score(self, weights: Weights) -> float:
         """Return the mIoU of weights, in [0, 1].
@@ -100,7 +106,8 @@ class Judge:
             return weights
         load_weights(self.runner.model, weights, 'average')
         torch.manual_seed(0)  # of dropout: the same mean has the same statistics
-        update_bn(self.batches(), _TrainingPass(self.runner.model))
+        batches = progress(self.batches(), 'statistics of batch norms', self.count)
+        update_bn(batches, _TrainingPass(self.runner.model))
         own = self.runner.model.state_dict()
         return {name: own.get(name, old).cpu().clone() for name, old in weights.items()}
 

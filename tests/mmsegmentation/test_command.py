@@ -17,6 +17,7 @@ from mmsegmentation.command import (
     progress,
     run_command,
     usable_cpus,
+    waiting,
 )
 
 
@@ -180,6 +181,17 @@ def test_progress__shows_a_bar_on_a_terminal_alone(monkeypatch, terminal):
     items = progress((i for i in 'abc'), 'reading', 3)
     assert list(items) == ['a', 'b', 'c']
     assert ('reading' in screen.getvalue()) is terminal
+    assert bool(screen.getvalue()) is terminal
+
+
+@pytest.mark.parametrize('terminal', [True, False])
+def test_waiting__is_shown_on_a_terminal_alone(monkeypatch, terminal):
+    screen = Screen(terminal)
+    monkeypatch.setattr(sys, 'stderr', screen)
+    monkeypatch.setenv('TERM', 'xterm')
+    with waiting('importing'):
+        pass
+    assert ('importing ...' in screen.getvalue()) is terminal
     assert bool(screen.getvalue()) is terminal
 
 
