@@ -269,18 +269,13 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def check_replaceable(path: Path, marker: str, overwrite: bool) -> None:
-    """Stop if :func:`whole_folder` would not make ``path`` or replace it.
-
-    Raises:
-        InputError: As there.
-    """
+    """Raise what :func:`whole_folder` would, before any work is done for ``path``."""
     refuse_existing(path, overwrite)
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        raise InputError(
-            path, f'holds no {marker}, so it is not replaced', 'name another folder'
-        )
     if path.exists() and not path.is_dir():
         raise InputError(path, 'is a file', 'name a folder')
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+        what = f'holds no {marker}, so it is not replaced'
+        raise InputError(path, what, 'name another folder')
 
 
 @contextmanager

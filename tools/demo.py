@@ -24,9 +24,9 @@ import numpy as np
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.device import add_device_option, choose_device
 from mmsegmentation.files import (
+    check_replaceable,
     mask_name,
     read_json,
-    refuse_existing,
     write_json,
     write_mask,
 )
@@ -253,17 +253,10 @@ def empty_folder(work_dir: Path, overwrite: bool) -> None:
     Raises:
         InputError: The folder is taken.
     """
-    refuse_existing(work_dir, overwrite)
-    marker = work_dir / MARKER
-    if work_dir.exists() and not work_dir.is_dir():
-        raise InputError(work_dir, 'is a file', 'name a folder')
-    if work_dir.is_dir() and any(work_dir.iterdir()) and not marker.is_file():
-        raise InputError(
-            work_dir, f'holds no {MARKER}, so it is not replaced', 'name another folder'
-        )
+    check_replaceable(work_dir, MARKER, overwrite)
     if work_dir.is_dir():
         shutil.rmtree(work_dir)
-    write_json(marker, {'finished': False})
+    write_json(work_dir / MARKER, {'finished': False})
 
 
 def parse_args(argv: Sequence[str] | None) -> Namespace:
