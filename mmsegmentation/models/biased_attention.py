@@ -32,9 +32,10 @@ class BiasedAttention(BEiTAttention):
 
     @classmethod
     def in_place_of(cls, stock: BEiTAttention) -> 'BiasedAttention':
-        """Return one with the weights of MMSegmentation's, without random numbers.
+        """Return an attention with the weights of ``stock``.
 
-        So what is drawn after it is the same as in MMSegmentation's model.
+        It draws no random numbers, so that all later random numbers are the same as in
+        MMSegmentation's model.
         """
         with torch.device('meta'):
             attention = cls(

@@ -1,4 +1,4 @@
-"""Batches whose images have several sizes, as parts of one size each."""
+"""Batches with images of several sizes, split into parts of one size each."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def by_size(data: dict) -> Iterator[tuple[list[int], dict]]:
-    """Yield a collated batch in parts whose images have one size.
+    """Split a collated batch into parts in which all images have the same size.
 
     Args:
-        data: ``inputs``, a tensor or a list of (C, H, W), and ``data_samples``, a list,
-            if any.
+        data: ``inputs``, a tensor (N, C, H, W) or a list of tensors (C, H, W), and
+            optionally ``data_samples``, a list.
 
     Yields:
-        The places of the part's images in the batch, and the part.
+        The indices of the part's images in the batch, and the part.
     """
     images = data['inputs']
     places: dict[tuple, list[int]] = {}
@@ -32,7 +32,7 @@ def by_size(data: dict) -> Iterator[tuple[list[int], dict]]:
 
 
 def predict_by_size(step: Callable[[dict], list], data: Any) -> list:
-    """Return what ``step`` predicts for a batch, a part of one size at a time."""
+    """Return the predictions of ``step`` for a batch, computed size by size."""
     if not isinstance(data, dict) or 'inputs' not in data:
         return step(data)
     results: dict[int, Any] = {}

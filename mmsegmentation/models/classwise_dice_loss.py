@@ -45,8 +45,8 @@ class ClasswiseDiceLoss(nn.Module):
     ) -> Tensor:
         """Return the mean over the classes that occur; 0 where no pixel has a label.
 
-        Of several processes in training these are the pixels of all. In evaluation each
-        stands for itself.
+        In distributed training the sums run over the pixels of all processes. In
+        evaluation each process counts its own pixels only.
 
         Args:
             cls_score: Logits, (N, classes, H, W).
@@ -68,7 +68,7 @@ class ClasswiseDiceLoss(nn.Module):
         present = pixels > 0
         if not present.any():
             return cls_score.sum() * 0
-        # Where MMSegmentation's dice_loss has its eps.
+        # The eps is added where MMSegmentation's dice_loss adds it.
         above, below = (self.eps, self.eps) if self.naive_dice else (0, 2 * self.eps)
         dice = (2 * both + above) / (predicted + true + below)
         return self.loss_weight * (1 - dice[present]).mean()

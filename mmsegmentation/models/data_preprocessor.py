@@ -6,7 +6,7 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor
 
-# The last of four maps is a 32nd of the image.
+# Smallest side in pixels: the last feature map of a backbone has a stride of 32.
 LEAST_SIDE = 32
 
 
@@ -20,9 +20,9 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
     laid after the normalisation, with ``pad_val`` itself. Images of another kind, and
     batches that its fast way does not know, take MMSegmentation's way.
 
-    An image to predict with a side below 32 pixels, the stride of the backbones, is
-    padded to 32 as by ``test_cfg=dict(size=(32, 32))``; MMSegmentation's cannot be
-    predicted.
+    In prediction, an image with a side below 32 pixels is padded to 32, as with
+    ``test_cfg=dict(size=(32, 32))``. The largest stride of the backbones is 32, so that
+    MMSegmentation fails on such an image.
 
     Args: as MMSegmentation's ``SegDataPreProcessor``.
     """
@@ -54,7 +54,7 @@ class FastSegDataPreProcessor(SegDataPreProcessor):
         return {'inputs': batch, 'data_samples': samples}
 
     def _is_too_small(self, images: Any, samples: Any) -> bool:
-        """Whether an image to predict is smaller than the last map's stride."""
+        """Return whether an image is smaller than the largest stride."""
         if self.test_cfg or not samples:
             return False
         return any(min(image.shape[-2:]) < LEAST_SIDE for image in images)

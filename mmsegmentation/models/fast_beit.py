@@ -64,29 +64,32 @@ class FastBEiT(BEiT):
             use_fast_linear(layer.ffn)
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return a map for each layer of ``out_indices``, (N, C, H / 16, W / 16).
+        """Return the features of each layer in ``out_indices``, (N, C, H / 16, W / 16).
+
+        Args:
+            inputs: Normalised images, (N, 3, H, W), with the size ``img_size``.
 
         Raises:
-            InputError: The images have another size than ``img_size``, for which alone
-                there are positions.
+            InputError: The images have another size than ``img_size``. The model has
+                position weights for that size only.
         """
         size = tuple(inputs.shape[2:])
         if tuple(side // self.patch_size for side in size) != self.patch_shape:
             wanted = tuple(self.img_size)
             raise InputError(
                 'FastBEiT',
-                f'has positions for images of {wanted}, and got one of {size}',
+                f'has position weights for images of {wanted}, but got {size}',
                 f'set model.backbone.img_size={size}, or scale and pad the images to '
-                f'{wanted}, or move windows of that size over larger ones: '
+                f'{wanted}, or predict in windows of that size with '
                 "model.test_cfg.mode='slide'",
             )
         return super().forward(inputs)
 
     def resize_rel_pos_embed(self, checkpoint: dict) -> dict[str, torch.Tensor]:
-        """Return the weights of a checkpoint, which ``init_weights`` loads.
+        """Return the weights of a checkpoint for ``init_weights`` to load.
 
-        MMSegmentation's own ``init_weights`` calls it, so that both draw the same
-        random numbers before.
+        MMSegmentation's ``init_weights`` calls this method. Therefore both models draw
+        the same random numbers.
         """
         path = (self.init_cfg or {}).get('checkpoint')
         weights = self.translate(checkpoint)

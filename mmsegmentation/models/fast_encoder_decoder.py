@@ -34,15 +34,18 @@ class FastEncoderDecoder(EncoderDecoder):
     A prediction holds ``pred_sem_seg``, (1, H, W) int64, and ``confidence``, (1, H, W)
     uint8, which is 255 x the probability of the pixel's class. ``seg_logits``,
     (channels, H, W) float32, are computed when they are first read. With one output
-    channel they are the probabilities of class 1, as MMSegmentation's are.
+    channel they are the probabilities of class 1, as in MMSegmentation.
 
     In ``test_cfg``, beside MMSegmentation's keys:
 
     - ``precision``: ``'fp32'``, ``'bf16'`` or ``'fp16'`` for the forward pass, fp32
       where the device has no such arithmetic;
-    - ``windows``: how many sliding windows are computed together;
-    - ``strip_memory``: bound of the logits at full size, in MiB. Labels are decided
-      from strips of rows of this size.
+    - ``windows``: number of sliding windows that are computed together;
+    - ``strip_memory``: upper bound of the memory for logits at full size, in MiB.
+      Labels are decided in strips of rows of this size.
+
+    Raises:
+        ValueError: ``strip_memory`` is not above 0.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,7 +59,7 @@ class FastEncoderDecoder(EncoderDecoder):
 
     @contextmanager
     def undecided(self) -> Iterator[None]:
-        """Leave predictions without labels and confidence, for who merges several."""
+        """Predict without labels and confidence, so that views can be merged first."""
         self._decides = False
         try:
             yield
@@ -64,11 +67,11 @@ class FastEncoderDecoder(EncoderDecoder):
             self._decides = True
 
     def val_step(self, data: Any) -> list:
-        """Predict a batch, whose images may have several sizes."""
+        """Predict a batch. Its images may differ in size."""
         return predict_by_size(super().val_step, data)
 
     def test_step(self, data: Any) -> list:
-        """Predict a batch, whose images may have several sizes."""
+        """Predict a batch. Its images may differ in size."""
         return predict_by_size(super().test_step, data)
 
     def predict(
@@ -116,8 +119,9 @@ class FastEncoderDecoder(EncoderDecoder):
         """Return the windows down and across.
 
         Args:
-            size: What MMSegmentation takes for the size of the network's input, where
-                it sees all at once.
+            inputs: Images, (N, 3, H, W).
+            size: Height and width that MMSegmentation takes as the size of the input
+                when the network sees the whole image.
         """
         cfg = self.test_cfg or {}
         mode = cfg.get('mode', 'whole')
@@ -152,7 +156,7 @@ class FastEncoderDecoder(EncoderDecoder):
         return torch.cat(logits).unflatten(0, shape)
 
     def _map(self, windows: Tensor, axes: Sequence[Axis], meta: dict) -> LogitMap:
-        """Return the logits of one image, led to the image's own size.
+        """Return the logits of one image at the image's original size.
 
         Args:
             windows: Logits, (windows down, windows across, channels, h, w).
@@ -170,7 +174,7 @@ class FastEncoderDecoder(EncoderDecoder):
             logits = windows[0, 0]
             return DenseLogits(logits.sigmoid() if one else logits, *options)
         back = (pads[2:], flipped == 'vertical'), (pads[:2], flipped == 'horizontal')
-        # In float32, whatever the caller computes in: it decides the labels.
+        # Without the caller's autocast, because these numbers decide the labels.
         with torch.autocast(windows.device.type, enabled=False):
             rows, columns = (
                 window_matrices(axis, *sizes, *way, windows, self.align_corners)

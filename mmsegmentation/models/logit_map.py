@@ -1,7 +1,7 @@
-"""The logits of an image at its own size, a strip of rows at a time.
+"""The logits of an image at its original size, computed in strips of rows.
 
-All classes of a large photograph at once are gigabytes: 12 megapixels x 61 classes in
-float32 are 2.9 GB, and each step of a decision needs as much again.
+The logits of a large photograph need gigabytes: 12 megapixels x 61 classes in float32
+are 2.9 GB. Without strips each step of the decision would need as much again.
 """
 
 from abc import ABC, abstractmethod
@@ -13,23 +13,24 @@ from torch import Tensor
 
 from mmsegmentation.models.on_demand import source_of
 
-# Bound of one strip of logits, in MiB: as much as a core keeps near. A decision needs
-# about three times it.
+# Upper bound of the memory of one strip of logits in MiB. Such a strip fits into the
+# cache of a CPU core. A decision needs about three times as much.
 STRIP_MEMORY = 4
-# Columns that are resized together.
+# Number of columns that are resized together.
 COLUMNS = 256
 
 
 class LogitMap(ABC):
     """Logits of one image, (channels, H, W), computed in strips of rows.
 
-    As MMSegmentation keeps them: of a head with one channel, they are the
-    probabilities of class 1 (after the sigmoid).
+    For a head with one channel they are the probabilities of class 1, after the
+    sigmoid, as in MMSegmentation.
 
     Args:
         shape: Channels, height and width.
-        threshold: Of a head with one channel: class 1 has more than this.
-        memory: Bound of one strip, in MiB. A strip has at least four rows.
+        threshold: For a head with one channel: a pixel with a higher probability is of
+            class 1. None for several channels.
+        memory: Upper bound of one strip in MiB. A strip has at least four rows.
     """
 
     def __init__(
@@ -52,17 +53,21 @@ class LogitMap(ABC):
         return logits.softmax(0) if self.shape[0] > 1 else logits
 
     def winners(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Return class ids and their probabilities, both (1, rows, W)."""
+        """Return class ids, int64, and their probabilities, both (1, rows, W)."""
         if self.threshold is not None:
             return above(self.probabilities(rows), self.threshold)
         logits = self.logits(rows)
-        # A maximum with its place; argmax alone is several times slower on a CPU.
+        # max with its index is several times faster than argmax on a CPU.
         highest, labels = logits.max(dim=0, keepdim=True)
         sums = (logits - highest).exp_().sum(0, keepdim=True)
         return labels, sums.reciprocal_()
 
     def strips(self, multiple: int = 1) -> Iterator[slice]:
-        """Return the rows of each strip, but for the last in whole multiples."""
+        """Yield the rows of each strip.
+
+        Args:
+            multiple: Each strip but the last has a multiple of this number of rows.
+        """
         channels, height, width = self.shape
         rows = int(self.memory * 2**20 / (4 * channels * width))
         rows = max(rows, 4) // multiple * multiple
@@ -76,8 +81,8 @@ class LogitMap(ABC):
     def decide(self) -> tuple[Tensor, Tensor]:
         """Return class ids and confidence, both (1, H, W).
 
-        Class ids are uint8, int64 where there are more than 256 classes; confidence is
-        255 x the probability of the pixel's class, uint8.
+        Class ids are uint8, or int64 with more than 256 classes. Confidence is uint8,
+        255 x the probability of the pixel's class.
         """
         dtype = torch.uint8 if self.shape[0] <= 256 else torch.int64
         strips = []
@@ -92,10 +97,10 @@ class LogitMap(ABC):
 
 
 class DenseLogits(LogitMap):
-    """Logits that are already there at full size, (channels, H, W).
+    """Logits that already exist at full size, (channels, H, W).
 
-    With one channel they may be probabilities, as MMSegmentation's segmentors give
-    them, or values before the sigmoid, as others may: some are then outside [0, 1].
+    With one channel, values in [0, 1] are taken as probabilities, as MMSegmentation's
+    segmentors return them. If any value is outside this range, the sigmoid is applied.
     """
 
     def __init__(
@@ -110,20 +115,22 @@ class DenseLogits(LogitMap):
         self.values = values
 
     def logits(self, rows: slice) -> Tensor:
-        """Return the logits of some rows, in float32 or float64."""
+        """Return the logits of some rows as float32 or float64."""
         strip = self.values[:, rows]
         return strip if strip.dtype == torch.float64 else strip.float()
 
 
 class WindowedLogits(LogitMap):
-    """Small logits of windows, and matrices that lead to the image and add them up.
+    """Logits of windows at the network's output size, resized and added on demand.
 
     A network that sees the whole image has one window.
 
     Args:
         windows: Logits, (windows down, windows across, channels, h, w).
-        rows: For each window down, what leads to the rows of the image, (H, h).
-        columns: For each window across, what leads to its columns, (W, w).
+        rows: For each window down, the matrix that maps its rows to those of the image,
+            (H, h).
+        columns: For each window across, the matrix that maps its columns to those of
+            the image, (W, w).
     """
 
     def __init__(
@@ -145,7 +152,7 @@ class WindowedLogits(LogitMap):
 
     def logits(self, rows: slice) -> Tensor:
         """Return the logits of some rows, resized in float32."""
-        # Whatever the caller computes in: this decides the labels.
+        # Without the caller's autocast, because these numbers decide the labels.
         with torch.autocast(self.windows.device.type, enabled=False):
             if self.windows.shape[:2] == (1, 1):
                 parts = self._parts(0, 0, rows)
@@ -168,7 +175,11 @@ class WindowedLogits(LogitMap):
     def _parts(
         self, i: int, j: int, rows: slice
     ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Return what a window gives to some rows, a block of columns at a time."""
+        """Yield the resized logits of a window for some rows, by blocks of columns.
+
+        Yields:
+            Rows and columns in the image, and the logits, (channels, rows, columns).
+        """
         down = self.rows[i].within(rows)
         if down.start >= down.stop:
             return
@@ -183,11 +194,14 @@ class WindowedLogits(LogitMap):
 
 
 class NarrowMatrix:
-    """A matrix, (targets, sources), with few neighbours in each row that are not 0.
+    """A matrix, (targets, sources), whose rows have few values that are not 0.
+
+    These values are neighbours, as in the matrix of a linear resize.
 
     Args:
         matrix: The weights.
-        full: Whether every target has a source; else it is looked up.
+        full: Whether every target is known to have a source. If not, the matrix is
+            searched.
     """
 
     def __init__(self, matrix: Tensor, full: bool) -> None:
@@ -199,12 +213,12 @@ class NarrowMatrix:
             self.targets = slice(used[0], used[-1] + 1) if used else slice(0, 0)
 
     def within(self, targets: slice) -> slice:
-        """Return those of some targets that have a source."""
+        """Return the part of a range of targets that has sources."""
         own = self.targets
         return slice(max(targets.start, own.start), min(targets.stop, own.stop))
 
     def part(self, targets: slice) -> tuple[slice, Tensor]:
-        """Return the sources that some targets need, and their weights."""
+        """Return the sources of a range of targets, and their weights."""
         if targets == self.targets:
             return slice(None), self.matrix[targets]
         first, last = (ends[targets] for ends in self._find_ends())
@@ -224,7 +238,8 @@ class NarrowMatrix:
 class MeanOfViews(LogitMap):
     """The mean of the class probabilities of several views of an image.
 
-    Its logits are the logarithm of the mean; with one channel, the mean itself.
+    The logits are the logarithm of this mean. With one channel they are the mean
+    itself.
     """
 
     def __init__(self, views: Sequence[LogitMap], threshold: float | None) -> None:
@@ -239,7 +254,7 @@ class MeanOfViews(LogitMap):
         return total / len(self.views)
 
     def logits(self, rows: slice) -> Tensor:
-        """Return what gives the mean by softmax."""
+        """Return the logits of some rows; their softmax is the mean probability."""
         mean = self.probabilities(rows)
         return mean.log() if self.shape[0] > 1 else mean
 
@@ -253,13 +268,22 @@ class MeanOfViews(LogitMap):
 
 
 def above(chances: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Return the class, 0 or 1, by the chances of class 1, and the chances of it."""
+    """Return class ids, 0 or 1, and the probabilities of these classes.
+
+    Args:
+        chances: Probabilities of class 1.
+        threshold: A pixel with a higher probability is of class 1.
+    """
     labels = chances > threshold
     return labels.long(), torch.where(labels, chances, 1 - chances)
 
 
 def logit_map_of(pixel_data: PixelData | Mapping) -> LogitMap:
-    """Return the map of ``seg_logits``, of a sample or of its ``to_dict``."""
+    """Return the logit map of ``seg_logits``.
+
+    Args:
+        pixel_data: The field of a sample, or of the sample's ``to_dict``.
+    """
     source = source_of(pixel_data)
     if isinstance(source, LogitMap):
         return source

@@ -1,4 +1,4 @@
-"""Pixel data that are computed when somebody asks for them."""
+"""Pixel data that are computed when they are first read."""
 
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Source(Protocol):
-    """What computes pixel data."""
+    """An object that computes pixel data."""
 
     shape: tuple[int, ...]
 
@@ -18,11 +18,12 @@ class Source(Protocol):
 
 
 class OnDemand(PixelData):
-    """Pixel data whose ``data`` are computed at the first access, and then kept.
+    """Pixel data whose ``data`` are computed at the first access and then kept.
 
     Args:
-        source: What computes them; without one, ordinary pixel data.
-        metainfo: As of any pixel data.
+        source: The object that computes the data. Without one, the object is ordinary
+            pixel data.
+        metainfo: As in ``PixelData``.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class OnDemand(PixelData):
         return super().shape
 
     def to_dict(self) -> dict:
-        """Return a dictionary that computes the data at the first access, too."""
+        """Return a dictionary that also computes the data at the first access."""
         if 'source' in self.__dict__ and 'data' not in self.__dict__:
             return _Fields(data=self)
         return super().to_dict()
 
 
 class _Fields(dict[str, Any]):
-    """A dictionary in which pixel data on demand stand for their data."""
+    """A dictionary that replaces pixel data on demand with their data when read."""
 
     def _compute(self) -> None:
         for key in self:
@@ -67,8 +68,7 @@ class _Fields(dict[str, Any]):
         return super().__getitem__(key)
 
     def __iter__(self) -> Iterator[str]:
-        # With an iterator of its own, dict(fields) and {**fields} take what
-        # __getitem__ gives.
+        # Because of this method, dict(fields) and {**fields} call __getitem__.
         return super().__iter__()
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -92,14 +92,16 @@ class _Fields(dict[str, Any]):
 
 
 def source_of(pixel_data: PixelData | Mapping) -> Any:
-    """Return the source of data on demand, or of their ``to_dict``; None if none."""
+    """Return the source of data on demand or of their ``to_dict``, or None."""
     if isinstance(pixel_data, _Fields):
         pixel_data = dict.get(pixel_data, 'data', {})
     return getattr(pixel_data, '__dict__', {}).get('source')
 
 
 class Labels:
-    """Class ids as bytes, given as int64, with which anybody may compute.
+    """Class ids that are stored as uint8 and read as int64.
+
+    Arithmetic with uint8 could overflow in code that uses the labels.
 
     Args:
         ids: Class ids, (1, H, W), of any integer type.
@@ -110,12 +112,12 @@ class Labels:
         self.shape = tuple(ids.shape)
 
     def full(self) -> Tensor:
-        """Return class ids, int64."""
+        """Return the class ids, (1, H, W) int64."""
         return self.ids.to(torch.int64)
 
 
 def label_ids(pixel_data: PixelData | Mapping) -> Tensor:
-    """Return class ids, (1, H, W), in the type in which they are kept."""
+    """Return class ids, (1, H, W), in the integer type in which they are stored."""
     source = source_of(pixel_data)
     if isinstance(source, Labels):
         return source.ids

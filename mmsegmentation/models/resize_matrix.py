@@ -11,9 +11,10 @@ from torch.nn import functional
 def interpolation_matrix(
     size: int, target: int, like: Tensor, align_corners: bool
 ) -> Tensor:
-    """Return what resizes ``size`` values linearly to ``target``, (target, size).
+    """Return the matrix of a linear resize, (target, size).
 
-    The weights are PyTorch's own, in float32, or float64 where ``like`` has it.
+    The weights are those of PyTorch's ``interpolate``. They are float64 if ``like`` is
+    float64, and float32 otherwise.
     """
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     each = torch.eye(size, dtype=dtype, device=like.device)
@@ -29,15 +30,20 @@ def way_back_matrix(
     like: Tensor,
     align_corners: bool,
 ) -> Tensor:
-    """Return what leads logits back to their image along one axis: resize, cut, resize.
+    """Return the matrix that maps logits back to their image along one axis.
+
+    It resizes the logits to the network's input, removes the padding, undoes the flip,
+    and resizes to the image.
 
     Args:
-        steps: Sizes of the logits, of the network's input, and of the image.
-        padding: Rows or columns of the input to cut off, before and after.
-        flip: Turn round before the last resizing.
+        steps: Sizes of the logits, of the network's input, and of the image, in pixels.
+        padding: Rows or columns of the input to remove at the start and at the end.
+        flip: Whether the input was flipped along this axis.
+        like: Tensor whose device and precision the matrix gets.
+        align_corners: As in ``torch.nn.functional.interpolate``.
 
     Returns:
-        (size of the image, size of the logits).
+        A matrix, (size of the image, size of the logits).
     """
     logits, padded, original = steps
     matrix = interpolation_matrix(logits, padded, like, align_corners)
@@ -54,9 +60,9 @@ class Axis:
     """The windows of a network along one axis of its input.
 
     Attributes:
-        size: Of the input, padding included.
-        starts: Where the windows begin.
-        window: Their size.
+        size: Size of the input in pixels, padding included.
+        starts: First pixel of each window.
+        window: Size of a window in pixels.
     """
 
     size: int
@@ -73,17 +79,18 @@ def window_matrices(
     like: Tensor,
     align_corners: bool,
 ) -> list[Tensor]:
-    """Return what leads the logits of each window to the image along one axis.
+    """Return the matrices that map the logits of each window to the image.
 
-    Where windows overlap, each has its share of the mean.
+    They work along one axis. Where windows overlap, their sum is the mean.
 
     Args:
-        logits: Size of the logits of a window.
-        original: Size of the image.
-        padding: As of ``way_back_matrix``, and so the others.
+        axis: The windows along the axis.
+        logits: Size of the logits of a window in pixels.
+        original: Size of the image in pixels.
+        padding: As in ``way_back_matrix``, like the arguments that follow.
 
     Returns:
-        For each window, (size of the image, size of its logits).
+        A matrix for each window, (size of the image, size of the window's logits).
     """
     way = padding, flip, like, align_corners
     if axis.window == axis.size:

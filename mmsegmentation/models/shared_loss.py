@@ -1,4 +1,4 @@
-"""Losses over the images of all processes, as one process would have them."""
+"""Losses of distributed training that equal those of one process."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,17 +11,18 @@ from torch.nn import functional
 
 
 def share_losses(losses: Iterable[nn.Module]) -> None:
-    """Let losses of one of several processes work on the images of all in training.
+    """Make losses in distributed training depend on the images of all processes.
 
-    The mean of the processes' losses, and of their gradients, is then that of one
+    The mean of the processes' losses, and of their gradients, then equals that of one
     process with the whole batch:
 
-    - MMSegmentation's ``CrossEntropyLoss`` with ``class_weight`` or ``avg_non_ignore``
-      divides by the mean over the processes of what each would divide by;
-    - its ``LovaszLoss`` sorts the pixels of all processes, in each of them.
+    - ``CrossEntropyLoss`` of MMSegmentation with ``class_weight`` or
+      ``avg_non_ignore`` divides by the mean of the processes' divisors;
+    - ``LovaszLoss`` of MMSegmentation sorts the pixels of all processes in each one.
 
-    Ours do so by themselves. Means over images or over all pixels of batches of one
-    size need nothing; any other loss stays one of the process's own images.
+    The losses of this project do this themselves. A mean over images, or over all
+    pixels of batches of one size, needs no change. Any other loss depends only on the
+    images of its own process.
     """
     for loss in losses:
         if type(loss) is CrossEntropyLoss:
@@ -33,8 +34,8 @@ def share_losses(losses: Iterable[nn.Module]) -> None:
 def sum_of_all(own: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes.
 
-    The gradient is right where the processes' gradients are averaged, as MMEngine's
-    wrappers do: each process makes its own share, times their number.
+    The gradient is right if the gradients of the processes are averaged, as MMEngine's
+    wrappers do. Each process computes its own share, multiplied by their number.
     """
     total = own.detach().clone()
     all_reduce(total)
@@ -42,7 +43,7 @@ def sum_of_all(own: Tensor) -> Tensor:
 
 
 def _share_average(loss: CrossEntropyLoss, args: tuple, kwargs: dict) -> Any:
-    """Add ``avg_factor`` to the arguments of a cross entropy, where it needs one."""
+    """Add ``avg_factor`` to the arguments of a cross entropy if it needs one."""
     weighs = loss.class_weight is not None and not loss.use_sigmoid
     reduction = kwargs.get('reduction_override') or loss.reduction
     if (
@@ -60,13 +61,13 @@ def _share_average(loss: CrossEntropyLoss, args: tuple, kwargs: dict) -> Any:
     else:
         total = scores.new_tensor(float(counted.numel()))
         if loss.use_sigmoid and scores.dim() != label.dim() and scores.shape[1] > 1:
-            total *= scores.shape[1]  # each pixel is one for each class
+            total *= scores.shape[1]  # each pixel counts once for each class
     all_reduce(total, 'mean')
     return args, {**kwargs, 'avg_factor': total}
 
 
 def _share_pixels(loss: LovaszLoss, args: tuple, kwargs: dict) -> Any:
-    """Put the logits and labels of all processes in the place of the own ones."""
+    """Replace the process's logits and labels with those of all processes."""
     if not loss.training:
         return None
     scores, label, *more = args
@@ -79,7 +80,8 @@ def _share_pixels(loss: LovaszLoss, args: tuple, kwargs: dict) -> Any:
     parts = all_gather(functional.pad(flat.detach(), padding))
     labels = all_gather(functional.pad(label.flatten(), padding, value=ignored))
     own = functional.pad(flat, padding)
-    # The gradients are averaged over the processes, and each has that of its own alone.
+    # Each process has the gradient of its own pixels only, and the processes'
+    # gradients are averaged later.
     parts[get_rank()] = own.detach() + (own - own.detach()) * get_world_size()
     whole = torch.cat(parts, 1)[None, ..., None]
     return (whole, torch.cat(labels)[None, :, None], *more), kwargs

@@ -14,17 +14,18 @@ from mmsegmentation.models.on_demand import OnDemand
 class MeanProbabilityTTA(BaseTTAModel):
     """Average the class probabilities of all views of an image.
 
-    The same labels as MMSegmentation's ``SegTTAModel``, with a confidence. The merged
-    ``seg_logits`` are the logarithm of the mean probabilities, computed when they are
-    first read. With one output channel they are the mean probabilities of class 1, and
-    each view has one sigmoid; ``SegTTAModel`` applies a second one.
+    The labels are those of MMSegmentation's ``SegTTAModel``, and a confidence is added.
+    The merged ``seg_logits`` are the logarithm of the mean probabilities. They are
+    computed when they are first read. With one output channel they are the mean
+    probabilities of class 1. In that case the sigmoid is applied once to each view;
+    ``SegTTAModel`` applies it twice.
     """
 
     def test_step(self, data: Any) -> list[SegDataSample]:
         """Predict all views of a batch and merge them."""
         if not isinstance(self.module, FastEncoderDecoder):
             return super().test_step(data)
-        with self.module.undecided():  # the views are merged before a decision
+        with self.module.undecided():  # labels are decided after the views are merged
             return super().test_step(data)
 
     def merge_preds(

@@ -11,9 +11,9 @@ from mmsegmentation.models.fast_linear import linear
 from mmsegmentation.models.resize_matrix import interpolation_matrix
 from mmsegmentation.models.winograd import conv3x3
 
-# Pixels that a map has to have fewer than the first one, on average over the channels.
-# Else its part of the kernel, which is copied, takes longer than the pixels that are
-# saved. Measured with UPerHead on CPUs with AVX2 and AVX-512.
+# Smallest number of pixels that a map must save against the first map, on average over
+# the channels. With fewer, copying its part of the kernel takes longer than computing
+# the pixels. Measured with UPerHead on CPUs with AVX2 and AVX-512.
 LEAST_SAVED = 128
 
 
@@ -29,8 +29,7 @@ def conv3x3_of_upsampled(
     with ``resize`` bilinear. Resizing and the shifts of the kernel are linear, and work
     on rows and columns apart: so the channels are mixed at each map's own size, and the
     result is resized and shifted by one matrix for its columns and one for its rows.
-    The concatenation never exists, but where the first map is so small that it costs
-    less.
+    The concatenation is only built if the first map is so small that this is faster.
 
     Args:
         maps: Features, (N, C_i, H_i, W_i).
@@ -60,7 +59,7 @@ def conv3x3_of_upsampled(
 
 
 def _pays(maps: Sequence[Tensor]) -> bool:
-    """Whether maps other than the first are convolved sooner at their own size."""
+    """Return whether convolving the other maps at their own size is faster."""
     target = maps[0][0, 0].numel()
     saved = [m.shape[1] * (target - m[0, 0].numel()) for m in maps[1:]]
     return sum(saved) >= LEAST_SAVED * sum(m.shape[1] for m in maps[1:])

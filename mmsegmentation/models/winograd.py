@@ -32,13 +32,14 @@ TO_OUTPUT = (
     (0, 1, 1, 4, 4, 0),
     (0, 1, -1, 8, -8, 1),
 )
-# The time of Winograd's steps for each pair of channels in and out, in multiplications
-# of PyTorch's convolution, which makes 9 a pixel. Measured on AVX2 at 64 to 512
-# channels and 8 x 8 to 64 x 64 pixels beside other work, which slows most what passes
-# through memory: the transform of the kernel.
-OF_TILE, OF_TILE_IN, OF_TILE_OUT, OF_KERNEL = 45, 3888, 1728, 6900
-# Less gain than that is within the noise.
-WORTH = 0.86
+# Cost of Winograd's steps for each pair of input and output channels. The unit is one
+# multiplication of PyTorch's convolution, which needs 9 for a pixel. Measured with AVX2
+# at 64 to 512 channels and 8 x 8 to 64 x 64 pixels. Other work ran on the machine at
+# the same time. It slows the transform of the kernel most, which is bound by memory.
+TILE_COST, TILE_IN_COST, TILE_OUT_COST, KERNEL_COST = 45, 3888, 1728, 6900
+# The method is used only if it needs at most this share of PyTorch's time. A smaller
+# gain is within the noise.
+TIME_SHARE = 0.86
 # Tiles that are worked on together: their three forms stay in the cache.
 TILES = 256
 
@@ -52,9 +53,9 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     - on a CPU: GPUs have their own;
     - float32 or float64, and no autocast: in float16 and bfloat16 the transforms, whose
       factors reach 8 and 1/24, would lose too many digits;
-    - there are enough tiles of 4 x 4 pixels to pay for the transform of the kernel, and
-      enough channels to pay for those of the tiles: at 512 channels from 102 tiles in
-      the batch on, at 128 from 198, below 72 channels never;
+    - enough tiles of 4 x 4 pixels to make up for the transform of the kernel, and
+      enough channels to make up for the transforms of the tiles: at least 102 tiles in
+      the batch with 512 channels, 198 with 128 channels, and never below 72 channels;
     - no AVX-512, by which PyTorch's own convolution is as fast;
     - not while the model is compiled or exported to ONNX.
 
@@ -89,18 +90,24 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled('cpu')
         and not torch.compiler.is_compiling()
         and not torch.onnx.is_in_onnx_export()
-        # After the compiler's question: it cannot trace a name.
+        # After the check for the compiler, which cannot trace a string.
         and torch.backends.cpu.get_cpu_capability() != 'AVX512'
         and _is_faster(x.shape, weight.shape)
     )
 
 
 def _is_faster(size: Sequence[int], kernel: Sequence[int]) -> bool:
-    """Whether the method is faster than PyTorch's for (N, C, H, W) and a kernel."""
+    """Return whether the method is faster than PyTorch's convolution.
+
+    Args:
+        size: Shape of the input, (N, C, H, W).
+        kernel: Shape of the weight, (C_out, C, 3, 3).
+    """
     n, c_in, height, width = size
-    of_tile = OF_TILE + OF_TILE_IN / kernel[0] + OF_TILE_OUT / c_in
+    tile_cost = TILE_COST + TILE_IN_COST / kernel[0] + TILE_OUT_COST / c_in
     tiles = n * -(-height // OUT) * -(-width // OUT)
-    return tiles * of_tile + OF_KERNEL <= WORTH * 9 * n * height * width
+    cost = tiles * tile_cost + KERNEL_COST
+    return cost <= TIME_SHARE * 9 * n * height * width
 
 
 class _Winograd(torch.autograd.Function):

@@ -21,7 +21,7 @@ def processor(monkeypatch):
 @pytest.fixture
 def free_transforms(monkeypatch):
     """Have the method pay at sizes that are quick to test."""
-    for name in ('OF_TILE_IN', 'OF_TILE_OUT', 'OF_KERNEL'):
+    for name in ('TILE_IN_COST', 'TILE_OUT_COST', 'KERNEL_COST'):
         monkeypatch.setattr(winograd, name, 0)
 
 
