@@ -1,29 +1,32 @@
-"""95 % intervals of scores and of their differences, over images.
+"""95 % confidence intervals for scores and for differences between scores.
 
-An interval speaks of the population that the images were drawn from at random: of the
-score that a set without end would have, over the classes that occur in this set. It is
-a delete-one jackknife: the score changes a little with each image left out, and these
-changes give its standard error. No class is ever lost: without the one image that is
-all of it, a class counts as 0. So a gain in one image alone proves nothing. Nothing is
-drawn at random, and the order of the images does not matter.
+An interval covers the score of the population from which the images were drawn at
+random, over the classes that occur in this set. The method is a delete-one jackknife:
+each image is left out once, and the changes of the score give its standard error. If a
+class occurs in one image only, its score without that image counts as 0. So a gain in a
+single image proves nothing. No random numbers are used, and the order of the images
+does not matter.
 
-The quantile is that of Student's t. A class counts with the number of images that its
-pixels are spread over (Kish's effective size) less one as degrees of freedom;
-Satterthwaite's rule joins the classes, to no more than all images less one. The ends
-are found on the logit scale, so they stay in range and around the score. How often such
-intervals cover is measured by tests/mmsegmentation/coverage_experiment.py.
+The quantile is that of Student's t distribution. The degrees of freedom of a class are
+the number of images over which its pixels are spread (Kish's effective sample size)
+minus one. Satterthwaite's rule combines the classes. The result is at most the number
+of images minus one. The ends are computed on the logit scale, so that they stay in
+range and enclose the score. tests/mmsegmentation/coverage_experiment.py measures how
+often such intervals cover the true score.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+# Probability below the upper end of a two-sided 95 % interval.
 UPPER = 0.975
-# How much the deviation of an image grows with its share of a class: by 1 it is the
-# change of the score without it. Its square is too large on average, which pays for the
-# bias of a score: rare classes score too low. Biases cancel in a difference, for which
-# the unbiased half serves (HC3 and HC2 of regression, Bell and McCaffrey 2002).
-OF_SCORE, OF_GAIN = 1.0, 0.5
+# Each image's deviation is divided by a power of the share of the class that remains
+# without the image. With power 1 it is the jackknife's change of the score. Its square
+# is too large on average, and this compensates for the bias of a score: rare classes
+# score too low. In a difference the biases cancel, so power 0.5 is used, which is
+# unbiased. In regression these are HC3 and HC2 (Bell and McCaffrey 2002).
+SCORE_POWER, GAIN_POWER = 1.0, 0.5
 
 
 class Ratios(NamedTuple):
@@ -31,14 +34,15 @@ class Ratios(NamedTuple):
 
     Attributes:
         parts: Numerators, (images, ratios) float64.
-        wholes: Denominators, likewise. A ratio without any is unknown.
+        wholes: Denominators, (images, ratios) float64. A ratio is unknown if its
+            denominators sum to 0.
     """
 
     parts: np.ndarray
     wholes: np.ndarray
 
     def only(self, number: int) -> 'Ratios':
-        """Return one ratio alone."""
+        """Return the ratio with this index, as (images, 1)."""
         return Ratios(*(values[:, [number]] for values in self))
 
 
@@ -46,11 +50,11 @@ class Estimate(NamedTuple):
     """A score or a difference with its interval.
 
     Attributes:
-        value: In [0, 1], a difference in [-1, 1].
-        interval: Lower and upper end in the same range. The whole range where no class
-            is in two images: one image says nothing about others.
+        value: A score in [0, 1], or a difference in [-1, 1].
+        interval: Lower and upper end in the same range. If no class occurs in two
+            images, the interval is the whole range.
         above: Confidence in [0, 1] that the population's value is above 0.
-        below: Likewise below 0.
+        below: Confidence in [0, 1] that the population's value is below 0.
     """
 
     value: float
@@ -60,25 +64,25 @@ class Estimate(NamedTuple):
 
 
 def estimate_mean(ratios: Ratios) -> Estimate:
-    """Return the mean of the known ratios and its interval.
+    """Return the mean of the known ratios with its interval; nan if none is known.
 
     >>> ratios = Ratios(np.array([[3.0], [1], [2]]), np.array([[4.0], [4], [4]]))
     >>> mean, (low, high), *_ = estimate_mean(ratios)
     >>> mean, round(low, 3), round(high, 3)
     (0.5, 0.046, 0.954)
     """
-    spread = _spread(ratios, OF_SCORE)
+    spread = _spread(ratios, SCORE_POWER)
     return _estimate(
         spread.mean, spread.deviations, ratios.wholes, spread.judged, least=0
     )
 
 
 def estimate_gain(one: Ratios, two: Ratios) -> Estimate:
-    """Return how much higher the mean of ``two`` is than that of ``one``.
+    """Return the mean of ``two`` minus the mean of ``one``, with its interval.
 
-    Both are of the same images in the same order: the difference is paired.
+    The difference is paired: both hold the same images in the same order.
     """
-    first, second = _spread(one, OF_GAIN), _spread(two, OF_GAIN)
+    first, second = _spread(one, GAIN_POWER), _spread(two, GAIN_POWER)
     return _estimate(
         second.mean - first.mean,
         second.deviations - first.deviations,
@@ -95,9 +99,9 @@ class _Spread(NamedTuple):
 
 
 def _spread(ratios: Ratios, power: float) -> _Spread:
-    """Return the mean ratio, and by how much each image moves it through each ratio.
+    """Return the mean ratio and each image's deviation by ratio, (images, ratios).
 
-    ``judged`` is whether any ratio has its pixels in two images.
+    ``judged`` is true if the pixels of any ratio lie in at least two images.
     """
     whole = _total(ratios.wholes)
     known = whole > 0
@@ -105,9 +109,9 @@ def _spread(ratios: Ratios, power: float) -> _Spread:
     value = _total(ratios.parts) / whole
     rest = (whole - ratios.wholes) / whole
     moved = (ratios.parts - value * ratios.wholes) / whole
-    # Without the image that is all of it, a ratio counts as 0.
-    all_of_it = np.broadcast_to(value, rest.shape).copy()
-    moved = np.divide(moved, rest**power, out=all_of_it, where=rest > 0)
+    # A ratio without its only image counts as 0, so the deviation is its whole value.
+    single = np.broadcast_to(value, rest.shape).copy()
+    moved = np.divide(moved, rest**power, out=single, where=rest > 0)
     count = max(int(known.sum()), 1)
     mean = float(value.sum() / count) if known.any() else np.nan
     judged = bool(((ratios.wholes > 0) & (rest > 0)).any())
@@ -129,7 +133,7 @@ def _estimate(
         range_ = (value, value) if judged else (float(least), 1.0)
         return Estimate(value, range_, float(value > 0), float(value < 0))
     freedom = _freedom(deviations, wholes)
-    # Its logit is that of its place in the range from ``least`` to 1.
+    # The logit is computed after scaling the range from ``least`` to 1 to [0, 1].
     span = 1 - least
     place = (value - least) / span
     centre = np.log(place / (1 - place))
@@ -141,18 +145,19 @@ def _estimate(
 
 
 def _freedom(deviations: np.ndarray, wholes: np.ndarray) -> float:
-    """Return the degrees of freedom of the sum of some ratios' deviations."""
+    """Return the degrees of freedom of a sum of ratios, by Satterthwaite's rule."""
     variance = _total(deviations**2)
     known = variance > 0
     shares = wholes[:, known] / _total(wholes[:, known])
     freedom = np.maximum(1 / _total(shares**2) - 1, 1)
     variance = variance[known]
     joined = float(variance.sum() ** 2 / (variance**2 / freedom).sum())
-    # Classes are right or wrong together: many of them in few images are no more.
+    # Classes of one image are correlated, so that many classes in few images do not
+    # give more degrees of freedom than the images do.
     images = np.count_nonzero(wholes.any(1))
     return min(joined, images - 1)
 
 
 def _total(values: np.ndarray) -> np.ndarray:
-    """Return the sum over images, the same bit by bit in any order of them."""
+    """Return the sum over images; the order of the images does not change a bit."""
     return np.sort(values, axis=0).sum(0)

@@ -18,8 +18,9 @@ def confusion_matrix(
     """Count pixels by true class (rows) and predicted class (columns).
 
     Args:
-        gt_seg_map: True class ids, (H, W) of integers; ``ignore_index`` is left out.
-        pred_seg_map: Predicted class ids, (H, W) of integers. Bytes are fastest.
+        gt_seg_map: True class ids, (H, W) integers. Pixels with ``ignore_index`` are
+            not counted.
+        pred_seg_map: Predicted class ids, (H, W) integers. uint8 is fastest.
 
     Returns:
         Counts, (num_classes, num_classes) int64.
@@ -53,11 +54,11 @@ def confusion_with_outside(
     num_classes: int,
     ignore_index: int = IGNORE_INDEX,
 ) -> np.ndarray:
-    """Count as ``confusion_matrix``, but do not refuse ids outside the class table.
+    """Count like ``confusion_matrix``, and accept ids outside the class table.
 
     Returns:
-        Counts, (num_classes, num_classes) int64. Where a map has ids outside the
-        table, one more row and column, the last, count their pixels.
+        Counts, (num_classes, num_classes) int64. If a map has ids outside the table,
+        the matrix has one more row and column at the end, which count their pixels.
 
     Raises:
         ValueError: The sizes differ.
@@ -90,7 +91,7 @@ def confusion_with_outside(
 
 
 def _as_bytes(label_map: np.ndarray) -> np.ndarray | None:
-    """Return ids as uint8; None where they do not fit."""
+    """Return ids as uint8, or None if they do not fit."""
     if label_map.dtype == np.uint8:
         return label_map
     if label_map.size and not 0 <= label_map.min() <= label_map.max() <= 255:
@@ -101,7 +102,7 @@ def _as_bytes(label_map: np.ndarray) -> np.ndarray | None:
 def _count_bytes(
     truth: np.ndarray, prediction: np.ndarray, ignore_index: int
 ) -> np.ndarray:
-    """Count all pairs of bytes, (256, 256)."""
+    """Count all pairs of uint8 ids, (256, 256) int64."""
     # One pair of ids is one 16-bit code: a single bincount over all pixels.
     pairs = truth.astype(np.uint16) << 8
     pairs |= prediction
@@ -110,7 +111,7 @@ def _count_bytes(
 
 
 def _fold(counts: np.ndarray, num_classes: int) -> np.ndarray:
-    """Add up what is outside the table in one more row and column."""
+    """Sum the counts outside the class table in one more row and column."""
     inside, outside = slice(num_classes), slice(num_classes, None)
     folded = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     folded[:-1, :-1] = counts[inside, inside]
@@ -123,7 +124,7 @@ def _fold(counts: np.ndarray, num_classes: int) -> np.ndarray:
 def _count_any(
     truth: np.ndarray, prediction: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """Count pairs of any ids; those outside the table in the last row and column."""
+    """Count pairs of any ids; the last row and column hold those outside the table."""
     size = num_classes + 1
     rows, columns = (
         np.where((ids >= 0) & (ids < num_classes), ids, num_classes).astype(np.int64)
@@ -154,13 +155,15 @@ def _count_few(
 
 
 def areas_of(confusion: np.ndarray) -> np.ndarray:
-    """Return right pixels and union by class: all that IoU needs, and they add up.
+    """Return the areas that IoU needs: correct pixels and union of each class.
+
+    The areas of several images can be added.
 
     Args:
         confusion: Counts, (…, classes, classes), true classes in rows.
 
     Returns:
-        (…, 2, classes) int64.
+        Correct pixels and union, (…, 2, classes) int64.
 
     >>> areas_of(np.array([[5, 1], [0, 2]]))
     array([[5, 2],
@@ -171,7 +174,7 @@ def areas_of(confusion: np.ndarray) -> np.ndarray:
 
 
 def iou_of_areas(areas: np.ndarray) -> np.ndarray:
-    """Return IoU per class in [0, 1] from ``areas_of``; nan without a union."""
+    """Return IoU per class in [0, 1] from ``areas_of``; nan where the union is 0."""
     hits, union = areas[..., 0, :], areas[..., 1, :]
     return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
 
@@ -198,7 +201,7 @@ def mean_iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def mean_known(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the last axis without nan; nan where all are."""
+    """Return the mean over the last axis without nan; nan if all values are nan."""
     known = ~np.isnan(values)
     count = known.sum(-1)
     total = np.where(known, values, 0).sum(-1)
@@ -209,16 +212,16 @@ def pooled_ratios(areas: np.ndarray) -> Ratios:
     """Return the IoU of each class over the pooled pixels, for intervals.
 
     Args:
-        areas: Right pixels and union by image, (images, 2, classes).
+        areas: Correct pixels and union by image, (images, 2, classes).
     """
     return Ratios(*np.moveaxis(areas.astype(np.float64), 1, 0))
 
 
 def image_ratios(areas: np.ndarray) -> Ratios:
-    """Return the mean over images of their own mIoU, for intervals.
+    """Return the mIoU of each image as one ratio, for intervals of their mean.
 
     Args:
-        areas: Right pixels and union by image, (images, 2, classes), each image with a
+        areas: Correct pixels and union by image, (images, 2, classes). Each image has a
             labelled pixel.
     """
     values = mean_known(iou_of_areas(areas))[:, None]
@@ -233,9 +236,9 @@ def summarise(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> d
     where a class does not occur. An image without a labelled pixel is left out.
 
     Args:
-        confusions: Counts by image id, (classes, classes) int64 each, or with one
-            more row and column as ``confusion_with_outside`` gives them: a label there
-            is no class, and a prediction there is wrong.
+        confusions: Counts by image id, (classes, classes) int64 each. They may have one
+            more row and column, as ``confusion_with_outside`` returns them. A label
+            there belongs to no class, and a prediction there is wrong.
 
     Raises:
         ValueError: There is no image, or no labelled pixel.

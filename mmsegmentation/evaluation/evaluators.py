@@ -1,4 +1,4 @@
-"""What measures a test: the metrics of a config, and ours beside them."""
+"""The metrics of a test: those of the config, and ``ExactIoUMetric`` beside them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,21 @@ from mmseg.registry import METRICS
 
 from mmsegmentation.evaluation.exact_iou import ExactIoUMetric
 
-# Before the names of our scores where a config has metrics with the same names.
+# Prefix of the scores of ExactIoUMetric if the config has metrics of its own.
 PREFIX = 'exact'
-# The scores that metrics.json has anyway.
+# Scores that metrics.json always holds.
 USUAL = frozenset({'mIoU', 'mIoU_image', 'mAcc', 'aAcc'})
 
 
 def choose_metrics(given: Any, labelled: bool) -> tuple[list[dict], list[str]]:
-    """Return the metrics of a test, and a note for each that is left out.
+    """Return the metrics of a test, and a note for each metric that is left out.
+
+    With labels an ``ExactIoUMetric`` is added if the config has none. Without labels
+    the metrics that need them are left out.
 
     Args:
-        given: The ``test_evaluator`` of a config: a metric, or several.
-        labelled: Whether there are labels. If so, one metric is an ``ExactIoUMetric``;
-            if not, those that need labels are left out.
+        given: The ``test_evaluator`` of a config, one metric or several.
+        labelled: Whether the images have labels.
     """
     metrics = _as_list(given)
     if labelled:
@@ -29,16 +31,17 @@ def choose_metrics(given: Any, labelled: bool) -> tuple[list[dict], list[str]]:
             metrics.append({**ours, 'prefix': PREFIX} if metrics else ours)
         return metrics, []
     out = [metric for metric in metrics if _needs_labels(metric)]
-    # Ours stands in every config of ours: no news.
+    # Every config of this project has ExactIoUMetric, so no note is needed for it.
     names = [m['type'] for m in out if not _is_a(m, ExactIoUMetric)]
     notes = [
-        f'test_evaluator: {name} is left out, there are no labels' for name in names
+        f'test_evaluator: {name} is left out because there are no labels'
+        for name in names
     ]
     return [metric for metric in metrics if metric not in out], notes
 
 
 def other_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores of a config's own metrics, without those that ours has."""
+    """Return the scores of a config's own metrics, without those of ExactIoUMetric."""
     start = f'{PREFIX}/'
     if any(key.startswith(start) for key in scores):
         return {k: _plain(v) for k, v in scores.items() if not k.startswith(start)}
@@ -46,7 +49,7 @@ def other_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> float | str:
-    """Return a score as JSON has it; NumPy's and torch's numbers it has not."""
+    """Return a score as a number or a string that JSON can hold."""
     try:
         return round(float(value), 4)
     except (TypeError, ValueError):

@@ -19,29 +19,32 @@ SETS = 'mIoU', 'mDice', 'mFscore'
 
 @METRICS.register_module()
 class ExactIoUMetric(IoUMetric):
-    """MMSegmentation's ``IoUMetric`` over a confusion matrix in exact integers.
+    """MMSegmentation's ``IoUMetric`` over a confusion matrix of exact integers.
 
-    Logged in percent under the names of ``IoUMetric``, and ``mIoU_image``, the mean of
-    the images' own mIoU, beside ``mIoU`` over the pooled matrix. All scores with their
-    intervals, in [0, 1], stay in ``last_scores``. Ids outside the class table count as
-    in ``IoUMetric``: such a label is no class, but what is predicted there is wrong.
-    The first is reported.
+    Scores are logged in percent under the names of ``IoUMetric``. ``mIoU`` is computed
+    from the pooled matrix. ``mIoU_image``, the mean of the mIoU of each image, is
+    logged too. ``last_scores`` keeps all scores in [0, 1] with their intervals.
+
+    Ids outside the class table count as in ``IoUMetric``: a label outside belongs to no
+    class, and the prediction at its pixel counts as wrong. A warning names the first
+    image with such ids.
 
     Args:
-        ignore_index: Label that is not counted.
-        iou_metrics: What to log, one or several of ``'mIoU'``, ``'mDice'`` and
+        ignore_index: Label of pixels that are not counted.
+        iou_metrics: Scores to log, one or several of ``'mIoU'``, ``'mDice'`` and
             ``'mFscore'``.
-        nan_to_num: Score of a class that does not occur; if None, it is left out.
+        nan_to_num: Score of a class that does not occur. If None, the means leave the
+            class out.
         beta: Weight of the recall in ``'mFscore'``.
         collect_device: Where processes exchange results, ``'cpu'`` or ``'gpu'``.
         output_dir: Folder for predictions, written as 8-bit PNGs with the stem of the
             image's name.
-        format_only: Write predictions, score nothing. Needs no labels.
-        prefix: Put before the names of the scores.
+        format_only: Write predictions without scoring them. No labels are needed.
+        prefix: Prefix of the names of the scores.
 
     Raises:
-        ValueError: Another name in ``iou_metrics``, or ``format_only`` without
-            ``output_dir``.
+        ValueError: ``iou_metrics`` holds another name, or ``format_only`` is set
+            without ``output_dir``.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class ExactIoUMetric(IoUMetric):
     ) -> None:
         names = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
         if wrong := [name for name in names if name not in SETS]:
-            raise ValueError(f'iou_metrics may be of {SETS}, got {wrong[0]!r}')
+            raise ValueError(f'iou_metrics must be from {SETS}, got {wrong[0]!r}')
         if format_only and not output_dir:
             raise ValueError('format_only=True needs an output_dir')
         super().__init__(
@@ -73,7 +76,7 @@ class ExactIoUMetric(IoUMetric):
         self.last_scores: dict = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count one batch of predictions against its labels, or write it."""
+        """Count one batch of predictions against its labels, write it, or do both."""
         for sample in data_samples:
             prediction = _as_numpy(label_ids(sample['pred_sem_seg']))
             if not self.format_only:
@@ -97,13 +100,13 @@ class ExactIoUMetric(IoUMetric):
 
     def _write(self, sample: dict, prediction: np.ndarray) -> None:
         path = Path(sample['img_path'])
-        # The ids of a data set whose label 0 is ignored begin with 1 in its files.
+        # With reduce_zero_label the class ids in the files begin with 1.
         ids = prediction.astype(np.int64) + bool(sample.get('reduce_zero_label'))
         if ids.max(initial=0) > 255:
             raise InputError(
                 path,
                 f'class id {ids.max()} does not fit into a PNG of 8 bits',
-                'leave out output_dir',
+                'remove output_dir',
             )
         image = Image.fromarray(ids.astype(np.uint8))
         image.save(Path(str(self.output_dir), f'{path.stem}.png'))
@@ -126,7 +129,7 @@ class ExactIoUMetric(IoUMetric):
         return self._logged(values)
 
     def _by_class(self, pooled: np.ndarray) -> dict[str, np.ndarray]:
-        """Return all that ``iou_metrics`` asks for, by class, as IoUMetric does."""
+        """Return the scores of ``iou_metrics`` by class, as ``IoUMetric`` does."""
         inside = slice(len(self.dataset_meta['classes']))
         rows, columns, hits = pooled.sum(1), pooled.sum(0), np.diagonal(pooled)
         areas = (hits, rows + columns - hits, columns, rows)
@@ -158,8 +161,8 @@ def _same_size(confusions: dict[str, np.ndarray], classes: int) -> dict:
     if not outside:
         return confusions
     print_log(
-        f'{outside[0]}: label or prediction holds ids that are none of the {classes} '
-        f'classes ({len(outside)} such images)',
+        f'{outside[0]}: label or prediction holds ids outside the {classes} classes '
+        f'({len(outside)} such images)',
         logger='current',
         level=logging.WARNING,
     )

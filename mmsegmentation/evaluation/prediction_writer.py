@@ -22,8 +22,8 @@ class PredictionWriter(BaseMetric):
     """Write each image's class ids and confidence as it is predicted.
 
     An image's id is its path below the folder of images that it is in. Confidence is
-    255 x the probability of the pixel's class. Of a head with one output channel,
-    ``probs`` has two planes: class 0 and class 1.
+    255 x the probability of the pixel's class. For a head with one output channel,
+    ``probs`` has two planes, class 0 and class 1.
 
     Args:
         out_dir: The prediction folder.

@@ -197,7 +197,7 @@ def test_evaluator__that_needs_labels_is_left_out_where_there_are_none(
     code, _, err = run(test.main, *arguments)
     assert (code, err) == (
         0,
-        'test_evaluator: IoUMetric is left out, there are no labels\n',
+        'test_evaluator: IoUMetric is left out because there are no labels\n',
     )
     assert len(pickle.loads(dump.read_bytes())) == 2
 

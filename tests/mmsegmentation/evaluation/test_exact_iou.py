@@ -241,7 +241,7 @@ def test_metric__class_ids_that_a_png_cannot_hold_are_refused(tmp_path):
 
 
 def test_metric__wrong_settings_fail_when_built():
-    with pytest.raises(ValueError, match=r"iou_metrics may be of .*, got 'mIou'"):
+    with pytest.raises(ValueError, match=r"iou_metrics must be from .*, got 'mIou'"):
         ExactIoUMetric(iou_metrics=['mIou'])
     with pytest.raises(ValueError, match='format_only=True needs an output_dir'):
         ExactIoUMetric(format_only=True)
