@@ -1,4 +1,4 @@
-"""The reader of checkpoints: they are data, and no code in them is run."""
+"""The reader of checkpoints. It reads data only and runs no code from a file."""
 
 import json
 import math
@@ -14,26 +14,27 @@ from mmsegmentation.sealed import damage_of
 if TYPE_CHECKING:
     from torch.nn import Module
 
-# Under this name tools/export.py writes what a checkpoint says of itself, as JSON.
+# The key under which tools/export.py stores a checkpoint's meta data, as JSON.
 META = 'meta'
-# By this key PyTorch Lightning's checkpoints are known.
+# Only PyTorch Lightning's checkpoints have this key.
 LIGHTNING = 'pytorch-lightning_version'
-# What others put before the names of the parts that they wrap.
+# Prefixes that torch.compile, FSDP and activation checkpointing add to weight names.
 WRAPPERS = '_orig_mod.', '_fsdp_wrapped_module.', '_checkpoint_wrapped_module.'
-# Of weights that do not fit, so many are named one by one.
+# A message names at most this many weights one by one.
 SHOWN = 6
-# What a model makes by itself, or counts; a checkpoint may lack it.
+# Suffixes of values that a model computes itself. A checkpoint may lack them.
 COMPUTED = 'relative_position_index', 'num_batches_tracked'
 
 
 def check_checkpoint(path: str) -> dict:
-    """Return a checkpoint's content, read as data only: no code in it is run.
+    """Return the content of a checkpoint after checking it.
 
-    Its weights are under plain names, see :func:`read_checkpoint`.
+    The file is read as data only, and the weights get plain names; see
+    :func:`read_checkpoint`.
 
     Raises:
-        InputError: The file is missing, damaged, or holds more than data, or a weight
-            is nan or infinite.
+        InputError: The file is missing or damaged, holds more than data, or has a
+            weight that is nan or infinite.
     """
     if not Path(path).is_file():
         raise InputError(path, 'no such checkpoint', 'check the path')
@@ -42,7 +43,7 @@ def check_checkpoint(path: str) -> dict:
         raise InputError(
             path,
             f'not a readable checkpoint ({damage})',
-            'copy it again, or name the one before',
+            'copy it again, or use the previous checkpoint',
         )
     content = read_checkpoint(path)
     weights = content.get('state_dict', content) if isinstance(content, dict) else None
@@ -54,18 +55,24 @@ def check_checkpoint(path: str) -> dict:
         raise _unreadable(path, error) from None
     if name:
         raise InputError(
-            path, f'its weight {name} is not finite', 'name a checkpoint before it'
+            path, f'its weight {name} is not finite', 'use an earlier checkpoint'
         )
     return content
 
 
 def read_checkpoint(path: str, map_location: Any = 'cpu') -> Any:
-    """Read a checkpoint as data only: PyTorch's files, or safetensors by their suffix.
+    """Read a checkpoint as data only.
 
-    What torch.compile, several processes, FSDP, activation checkpointing and Lightning
-    put before the names of weights is stripped, see ``WRAPPERS``; and ``module.``,
-    ``model.``. Safetensors come as ``state_dict``, and as ``meta`` what
-    :mod:`tools.export` wrote with them.
+    A file with the suffix ``.safetensors`` is read as such: its weights become
+    ``state_dict``, and the meta data of :mod:`tools.export` become ``meta``. Any other
+    file is read with PyTorch.
+
+    Prefixes that wrappers add to weight names are removed: those in ``WRAPPERS``,
+    ``module.`` of distributed training, and ``model.`` of Lightning.
+
+    Args:
+        map_location: Device of the weights, as in ``torch.load``. Safetensors are
+            always read to the CPU.
 
     Raises:
         InputError: The file is damaged, or holds more than data.
@@ -77,7 +84,7 @@ def read_checkpoint(path: str, map_location: Any = 'cpu') -> Any:
         raise InputError(
             path,
             'holds more than weights and numbers, and is not run',
-            'save it again with its state_dict alone',
+            'save only its state_dict and use that file',
         ) from None
     except Exception as error:  # damage surfaces anywhere in the readers
         raise _unreadable(path, error) from None
@@ -92,9 +99,9 @@ def _read(path: str, map_location: Any) -> Any:
     import torch
 
     with Path(path).open('rb') as file:
-        # PyTorch writes ZIP archives, and earlier wrote a bare pickle.
+        # PyTorch writes ZIP archives. Before version 1.6 it wrote a bare pickle.
         if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
-            raise ValueError('it is no file of PyTorch')
+            raise ValueError('not a file that PyTorch wrote')
     allow_numbers()
     return torch.load(path, map_location=map_location or 'cpu', weights_only=True)
 
@@ -107,7 +114,7 @@ def _read_safetensors(path: str) -> dict[str, Any]:
         metadata = file.metadata() or {}
     try:
         meta = json.loads(metadata.get(META, '{}'))
-    except ValueError:  # another program's
+    except ValueError:  # written by another program
         meta = {}
     return {'state_dict': weights, 'meta': meta if isinstance(meta, dict) else {}}
 
@@ -127,9 +134,9 @@ def _with_plain_names(content: Any) -> Any:
         }
     if all(name == plain for name, plain in names.items()):
         return content
-    if len(set(names.values())) < len(names):  # one would replace another
+    if len(set(names.values())) < len(names):  # two weights would get the same name
         return content
-    # Of its own kind: layers are told their version by an attribute.
+    # A copy keeps the attribute _metadata, from which layers read their version.
     plain = copy(weights)
     plain.clear()
     plain.update((names[name], value) for name, value in weights.items())
@@ -149,9 +156,9 @@ def _of_lightning(name: Any) -> bool:
 
 
 def first_not_finite(weights: Mapping[str, Any]) -> str | None:
-    """Return the first name of a weight that is nan or infinite, None if there is none.
+    """Return the name of the first weight with nan or infinity, or None.
 
-    A mask of attention may be infinite.
+    Attention masks are skipped, because they may be infinite.
     """
     import torch
 
@@ -163,16 +170,18 @@ def first_not_finite(weights: Mapping[str, Any]) -> str | None:
         value = value.detach()
         if value.dtype not in (torch.float32, torch.float64):
             value = value.float()
-        # A sum reads memory once; it is infinite for large numbers, too.
+        # The sum is a fast first test: it reads memory once. It may overflow although
+        # all values are finite, so that the exact test follows.
         if not math.isfinite(float(value.sum())) and not bool(value.isfinite().all()):
             return name
     return None
 
 
 def allow_numbers() -> None:
-    """Let torch's reader of data know what is saved with weights, and is data.
+    """Allow the harmless types that checkpoints often hold in PyTorch's safe reader.
 
-    That is numbers of NumPy, MMEngine's loss history, and arguments of a command.
+    They are NumPy's numbers and arrays, MMEngine's loss history, and ``Namespace``,
+    the arguments of a command.
     """
     from argparse import Namespace
 
@@ -192,7 +201,7 @@ def allow_numbers() -> None:
             np.dtype,
             multiarray._reconstruct,
             multiarray.scalar,
-            # The names of NumPy 1.
+            # NumPy 1 has these functions under other names.
             (multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
             (multiarray.scalar, 'numpy.core.multiarray.scalar'),
             *kinds,
@@ -201,29 +210,31 @@ def allow_numbers() -> None:
 
 
 def load_weights(model: 'Module', content: dict, path: str) -> None:
-    """Load a checkpoint into a model, or stop where it does not fit.
+    """Load a checkpoint into a model that it must fit.
 
     Args:
-        content: What :func:`check_checkpoint` returned.
+        content: The result of :func:`check_checkpoint`.
+        path: Name of the checkpoint for messages.
 
     Raises:
-        InputError: A weight is missing or of another shape.
+        InputError: A weight is missing or has another shape.
     """
     weights = check_weights(model, content, path)
     _inner(model).load_state_dict(weights, strict=False)
 
 
 def check_weights(model: 'Module', content: dict, path: str) -> dict[str, Any]:
-    """Return the weights of a checkpoint, or stop where they do not fit a model.
+    """Return the weights of a checkpoint after checking that they fit a model.
 
-    MMEngine would keep the values that the model began with, and note it in the log.
-    The auxiliary head, which predicts nothing, may be missing.
+    MMEngine would leave a missing weight at its initial value and only write this to
+    the log. The auxiliary head may be missing, because it takes no part in prediction.
 
     Args:
-        content: What :func:`check_checkpoint` returned.
+        content: The result of :func:`check_checkpoint`.
+        path: Name of the checkpoint for messages.
 
     Raises:
-        InputError: A weight is missing or of another shape.
+        InputError: A weight is missing or has another shape.
     """
     weights = content.get('state_dict', content)
     own = _inner(model).state_dict()
@@ -238,24 +249,26 @@ def check_weights(model: 'Module', content: dict, path: str) -> dict[str, Any]:
             path,
             f'does not fit the model: {len(wrong)} of {len(own)} weights are missing '
             f'or of another shape, {wrong[0]} first',
-            'name the config that it was trained with',
+            'use the config that it was trained with',
         )
     return weights
 
 
 def describe_start(model: 'Module', content: dict, path: str) -> list[str]:
-    """Return lines on what a model that starts from a checkpoint does not take of it.
+    """Return lines about the weights that a model does not take from a checkpoint.
 
-    MMEngine loads what fits by name and shape, and notes the rest in the log.
+    MMEngine loads the weights that fit by name and shape, and reports the rest in the
+    log only.
 
     Args:
-        content: What :func:`check_checkpoint` returned.
+        content: The result of :func:`check_checkpoint`.
+        path: Name of the checkpoint for messages.
 
     Returns:
-        No line where all fits.
+        No line if all weights fit.
 
     Raises:
-        InputError: Nothing fits.
+        InputError: No weight fits.
     """
     given, own = content.get('state_dict', content), _inner(model).state_dict()
     count, wrong = compare_shapes(own, given)
@@ -263,8 +276,8 @@ def describe_start(model: 'Module', content: dict, path: str) -> list[str]:
         raise InputError(
             path,
             f'none of its weights fits the model, {next(iter(given), "none")} first',
-            'name the weights of a bare backbone in model.backbone.init_cfg, or those '
-            'of another project to tools/convert_checkpoint.py',
+            'for weights of a backbone alone set model.backbone.init_cfg; convert '
+            'weights of another project with tools/convert_checkpoint.py',
         )
     names = [name for name in own if not name.endswith(COMPUTED)]
     missing = [name for name in names if name not in given]
@@ -273,24 +286,30 @@ def describe_start(model: 'Module', content: dict, path: str) -> list[str]:
     if wrong:
         lines.append(shown_shapes(wrong))
     if missing:
-        lines.append(f'not in it, left as they start: {shown_modules(missing)}')
+        lines.append(
+            'missing in the checkpoint, these parts keep their initial weights: '
+            f'{shown_modules(missing)}'
+        )
     if unused:
-        lines.append(f'not taken, no such part here: {shown_modules(unused)}')
-    taken = f"{path}: {count} of the model's {len(names)} weights start from it"
+        lines.append(
+            f'not loaded, the model has no such parts: {shown_modules(unused)}'
+        )
+    taken = f"{path}: {count} of the model's {len(names)} weights are loaded"
     return [taken, *lines] if lines else []
 
 
 def compare_shapes(
     own: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[int, dict[str, tuple[tuple, tuple]]]:
-    """Return how many of a model's weights fit, and those that have another shape.
+    """Compare the weights of a model with those of a checkpoint by their shapes.
 
     Args:
-        own: The model's, by name.
-        given: A checkpoint's.
+        own: The model's weights by name.
+        given: The checkpoint's weights by name.
 
     Returns:
-        The count, and for each name the checkpoint's shape and the model's.
+        The number of weights that fit. For each weight of another shape, its shape in
+        the checkpoint and in the model, by name.
     """
     shapes = {
         name: (tuple(getattr(given[name], 'shape', ())), tuple(value.shape))
@@ -302,14 +321,24 @@ def compare_shapes(
 
 
 def shown_shapes(wrong: Mapping[str, tuple[tuple, tuple]]) -> str:
-    """Return a line on weights of another shape, the first ones by name."""
-    shown = [f'{name} {there}, here {here}' for name, (there, here) in wrong.items()]
+    """Return a line that names the first weights of another shape.
+
+    Args:
+        wrong: Shapes in the checkpoint and in the model by name, as
+            :func:`compare_shapes` returns them.
+    """
+    shown = [
+        f'{name} {there} instead of {here}' for name, (there, here) in wrong.items()
+    ]
     more = [f'and {len(shown) - SHOWN} more'] if len(shown) > SHOWN else []
-    return f'not taken, of another shape: {", ".join([*shown[:SHOWN], *more])}'
+    return f'not loaded, another shape: {", ".join([*shown[:SHOWN], *more])}'
 
 
 def shown_modules(names: Iterable[str]) -> str:
-    """Name the modules that own these weights; where they are many, what holds them."""
+    """Return the names of the modules that own these weights.
+
+    If a top-level module has more than ``SHOWN`` of them, it is named with their count.
+    """
     modules = dict.fromkeys(name.rpartition('.')[0] or name for name in names)
     holders: dict[str, list[str]] = {}
     for module in modules:
@@ -322,18 +351,18 @@ def shown_modules(names: Iterable[str]) -> str:
 
 
 def _inner(model: Any) -> 'Module':
-    while hasattr(model, 'module'):  # of test-time augmentation, or of many processes
+    while hasattr(model, 'module'):  # test-time augmentation or distributed training
         model = model.module
     return model
 
 
 def _history_method(owner: type, name: str) -> Any:
-    """Stand for ``getattr`` in checkpoints: MMEngine's loss history names its methods.
+    """Replace ``getattr`` in checkpoints, which MMEngine's loss history calls.
 
-    Nothing else may be looked up.
+    Only the four methods of a loss history can be looked up.
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
     if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise pickle.UnpicklingError(f'{owner}.{name} is no method of a loss history')
+        raise pickle.UnpicklingError(f'{owner}.{name} is not a loss history method')
     return getattr(owner, name)

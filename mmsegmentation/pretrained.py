@@ -1,4 +1,4 @@
-"""Weights that a config names: where they are, and how they come here."""
+"""Pretrained weights that a config names: search, download and checks."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -25,24 +25,25 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 PRETRAINED = Path('pretrained')
-# MMClassification's name of weights: it means their backbone, without that prefix.
+# Scheme of MMClassification's weights. Only the backbone is loaded, and the prefix
+# "backbone." is removed from its names.
 CLASSIFIER = 'mmcls://'
-# What `type` says of an `init_cfg` that loads a file.
+# Values of `type` with which an `init_cfg` loads a file.
 LOADING = 'Pretrained', 'Pretrained_Part', 'PretrainedInit'
-# Beside a fetched file: where it is from.
+# Suffix of the small file beside a download that holds its address.
 NOTE = '.from'
-# A download may take longer than any collective operation may wait.
+# A download may take longer than the timeout of a collective operation.
 PATIENCE = timedelta(days=7)
 _fetches = count()
 
 
 def read_data_alone() -> None:
-    """Have this process read every checkpoint as data, whoever reads it.
+    """Make this process read every checkpoint as data only.
 
-    MMEngine's loaders of all its kinds of addresses become one reader, that of
-    :mod:`mmsegmentation.checkpoints`. PyTorch is told to trust no other caller of
-    ``torch.load`` either, such as timm. Our commands and runners do this; importing
-    our parts into other programs changes nothing there.
+    The reader of :mod:`mmsegmentation.checkpoints` replaces MMEngine's loaders for all
+    kinds of addresses. An environment variable makes ``torch.load`` safe for other
+    callers too, such as timm. The commands and runners of this project call this
+    function. Importing the project's modules into another program changes nothing.
     """
     from mmengine.runner import CheckpointLoader
 
@@ -56,13 +57,14 @@ def read_data_alone() -> None:
 
 
 def load_from_anywhere(filename: str, map_location: Any = None) -> Any:
-    """Return the content of a checkpoint, as data.
+    """Return the content of a checkpoint, read as data only.
 
     Args:
-        filename: A path or an address.
+        filename: A path or an address, see :func:`local_file`.
+        map_location: Device of the weights, as in ``torch.load``.
 
     Raises:
-        InputError: It is missing, damaged, or holds more than data.
+        InputError: The file is missing or damaged, or holds more than data.
     """
     return read_checkpoint(local_file(filename), map_location)
 
@@ -75,13 +77,17 @@ def _load_backbone(filename: str, map_location: Any = None) -> Any:
 
 
 def find_pretrained(cfg: 'Config') -> list[str]:
-    """Replace addresses of pretrained weights in ``cfg`` by files, and return these.
+    """Replace addresses of pretrained weights in ``cfg`` with paths of local files.
 
-    A file is looked for in ``pretrained/`` and in torch's cache; else it is fetched to
-    ``pretrained/``, on each machine by its first process alone.
+    Each file is searched in ``pretrained/`` and in PyTorch's cache. If it is in
+    neither, it is downloaded to ``pretrained/``. On each machine only the first process
+    downloads.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        InputError: It is nowhere, and cannot be fetched.
+        InputError: A file is missing and cannot be downloaded.
     """
     from mmengine.dist import get_world_size
 
@@ -102,7 +108,7 @@ def _find_all(cfg: 'Config') -> list[str]:
 
 
 def _after_first(find: Callable[[], list[str]]) -> list[str]:
-    """Return what is found once the first process of each machine has fetched it."""
+    """Return the files after the first process of each machine has fetched them."""
     from mmengine.dist import all_gather_object
     from torch.distributed.distributed_c10d import _get_default_store
 
@@ -112,7 +118,7 @@ def _after_first(find: Callable[[], list[str]]) -> list[str]:
     try:
         files = find() if first else []
     except InputError:
-        store.set(name, 'by none')  # the others would wait for days
+        store.set(name, 'by none')  # otherwise the other processes wait for days
         raise
     if first and store.add(f'{name}_count', 1) == machines:
         store.set(name, 'by all')
@@ -121,12 +127,14 @@ def _after_first(find: Callable[[], list[str]]) -> list[str]:
 
 
 def describe_pretrained(model: 'Module') -> list[str]:
-    """Return lines on weights of another shape that the parts of a model leave out.
+    """Return a line for each part of a model that leaves out weights of another shape.
 
-    Of parts that load a file as MMEngine does, which notes such in its log alone.
+    Only parts that load a file in MMEngine's way are examined. MMEngine reports such
+    weights in its log only.
 
     Raises:
-        InputError: Nothing of a file fits its part, which would start from scratch.
+        InputError: No weight of a file fits its part. The part would silently start
+            from scratch.
     """
     lines = []
     for name, part, init_cfg in _loading_parts(model):
@@ -144,7 +152,7 @@ def describe_pretrained(model: 'Module') -> list[str]:
 
 
 def _loading_parts(model: 'Module') -> Iterator[tuple[str, 'Module', dict[str, Any]]]:
-    """Yield each part that takes weights by their names, and the config of these."""
+    """Yield each part that loads a file by weight names: name, module, init_cfg."""
     from mmengine.model import BaseModule
 
     for name, part in model.named_modules():
@@ -160,12 +168,12 @@ def _unfit(path: str, name: str, first: str) -> InputError:
     return InputError(
         path,
         f'none of its weights fits {name or "the model"}, {first} first',
-        "set init_cfg.prefix, such as prefix='backbone.', or name other weights",
+        "set init_cfg.prefix, such as prefix='backbone.', or use other weights",
     )
 
 
 def start_from_scratch(cfg: 'Config') -> None:
-    """Drop pretrained weights from ``cfg``."""
+    """Remove all pretrained weights from ``cfg``, in place."""
     cfg.load_from = None
     _drop_weights(cfg.model)
 
@@ -178,7 +186,8 @@ def _drop_weights(part: Any) -> None:
             part['init_cfg'] = [each for each in part['init_cfg'] if not _loads(each)]
         if isinstance(part.get('pretrained'), str):
             part.pop('pretrained')
-        if part.get('pretrained') or _kind(part) == 'TIMMBackbone':  # fetches unasked
+        # TIMMBackbone downloads weights by default.
+        if part.get('pretrained') or _kind(part) == 'TIMMBackbone':
             part['pretrained'] = False
             part.pop('checkpoint_path', None)
     for child in _children(part):
@@ -186,7 +195,7 @@ def _drop_weights(part: Any) -> None:
 
 
 def _places(part: Any) -> Iterator[tuple[dict, str]]:
-    """Yield where a model names weights: what holds the name, and its key."""
+    """Yield each dictionary of a model's config that names weights, and the key."""
     if isinstance(part, dict):
         if _is_address(part.get('pretrained')):
             yield part, 'pretrained'
@@ -211,7 +220,7 @@ def _children(part: Any) -> list:
 
 
 def _loads(init_cfg: Any) -> bool:
-    """Tell whether this is an ``init_cfg`` that names a file of weights."""
+    """Return whether this is an ``init_cfg`` that names a file of weights."""
     return (
         isinstance(init_cfg, dict)
         and _kind(init_cfg) in LOADING
@@ -220,16 +229,19 @@ def _loads(init_cfg: Any) -> bool:
 
 
 def _kind(part: dict) -> str:
-    """Return the bare name of a part's type, which may have a scope or be a class."""
+    """Return the name of a part's type without its scope; the type may be a class."""
     kind = part.get('type')
     return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
 
 
 def local_file(address: str) -> str:
-    """Return the file that an address or path means; fetch it if it is not here.
+    """Return the path of a local file for an address; download it if it is missing.
+
+    Args:
+        address: A path, a URL, or a name such as ``torchvision://resnet50``.
 
     Raises:
-        InputError: It is nowhere, and cannot be fetched.
+        InputError: The file is missing and cannot be downloaded.
     """
     address = _resolved(address)
     if address.startswith('file://'):
@@ -256,7 +268,7 @@ def local_file(address: str) -> str:
     except (OSError, ImportError) as error:
         raise InputError(
             name,
-            f'pretrained weights are not here and cannot be fetched ({error})',
+            f'pretrained weights are missing and cannot be fetched ({error})',
             f'download {address} to {target}, or pass --from-scratch',
         ) from None
     _note_of(target).write_text(_bare(address), 'utf-8')
@@ -264,10 +276,12 @@ def local_file(address: str) -> str:
 
 
 def _check_source(path: Path, address: str) -> None:
-    """Refuse a file that was fetched from another address, under the same name.
+    """Refuse a file of the same name that was downloaded from another address.
+
+    A file without a note of its address is accepted.
 
     Raises:
-        InputError: It was. A file without a note is taken as it is.
+        InputError: The note beside the file holds another address.
     """
     note = _note_of(path)
     source = note.read_text('utf-8') if note.is_file() else _bare(address)
@@ -284,12 +298,12 @@ def _note_of(path: Path) -> Path:
 
 
 def _bare(address: str) -> str:
-    """Return an address without what may change, such as a signature."""
+    """Return an address without its query, which may hold a signature that expires."""
     return address.partition('?')[0]
 
 
 def _resolved(address: str) -> str:
-    """Return the address or path that one of MMEngine's names of weights stands for."""
+    """Return the address or path behind one of MMEngine's names for weights."""
     scheme, sign, name = address.partition('://')
     tables = {
         'torchvision': 'get_torchvision_models',
@@ -307,7 +321,7 @@ def _resolved(address: str) -> str:
     table = getattr(checkpoint, tables[scheme])()
     if name not in table:
         raise InputError(
-            address, 'no such weights', 'correct the name, or pass --from-scratch'
+            address, 'unknown weights', 'correct the name, or pass --from-scratch'
         )
     found = table[name]
     home = checkpoint._get_mmengine_home()
@@ -315,9 +329,10 @@ def _resolved(address: str) -> str:
 
 
 def _file_name(address: str) -> str:
-    """Return the name of a file in ``pretrained/``.
+    """Return the file name for an address in ``pretrained/``.
 
-    All of Hugging Face's have the same few names: those begin with their repository's.
+    Many repositories on Hugging Face use the same few file names. Such a name gets the
+    name of its repository as a prefix.
     """
     path, sign, inside = _bare(address).partition('/resolve/')
     name = (inside or path).rsplit('/', 1)[-1]
@@ -325,7 +340,7 @@ def _file_name(address: str) -> str:
 
 
 def _fetch(address: str, target: Path) -> None:
-    """Fetch a file beside its target, and rename it once it is whole."""
+    """Download a file beside its target, and rename it when it is complete."""
     import torch
     from mmengine import fileio
 

@@ -125,10 +125,10 @@ def test_describe_start__names_what_is_left_out():
     del weights['body.bias']
     weights['neck.scale'] = torch.zeros(1)
     assert describe_start(model, {'state_dict': weights}, 'w.pth') == [
-        "w.pth: 2 of the model's 4 weights start from it",
-        'not taken, of another shape: head.conv_seg.bias (150,), here (3,)',
-        'not in it, left as they start: body',
-        'not taken, no such part here: neck',
+        "w.pth: 2 of the model's 4 weights are loaded",
+        'not loaded, another shape: head.conv_seg.bias (150,) instead of (3,)',
+        'missing in the checkpoint, these parts keep their initial weights: body',
+        'not loaded, the model has no such parts: neck',
     ]
 
 
@@ -137,8 +137,8 @@ def test_describe_start__many_of_another_shape_are_counted():
     weights = {name: torch.zeros(7) for name in model.state_dict()}
     weights['0.bias'] = torch.zeros(1)
     lines = describe_start(model, weights, 'w.pth')
-    assert lines[0] == "w.pth: 1 of the model's 18 weights start from it"
-    assert lines[1].endswith(', 3.weight (7,), here (1, 2), and 11 more')
+    assert lines[0] == "w.pth: 1 of the model's 18 weights are loaded"
+    assert lines[1].endswith(', 3.weight (7,) instead of (1, 2), and 11 more')
 
 
 def test_describe_start__weights_of_which_none_fits_are_refused():
@@ -263,7 +263,7 @@ def test_check_checkpoint__weight_that_is_not_finite_is_named(tmp_path, value, d
     weights = {'a.w': torch.ones(3), 'b.w': torch.ones(3, dtype=dtype)}
     weights['b.w'][1] = value
     torch.save({'state_dict': weights}, tmp_path / 'w.pth')
-    message = r'w\.pth: its weight b\.w is not finite; name a checkpoint before it'
+    message = r'w\.pth: its weight b\.w is not finite; use an earlier checkpoint'
     with pytest.raises(InputError, match=message):
         check_checkpoint(str(tmp_path / 'w.pth'))
 

@@ -335,7 +335,7 @@ def test_find_pretrained__fetches_whatever_names_weights(
 
 def test_find_pretrained__name_that_nobody_knows_is_refused(places):
     cfg = Config({'model': {'pretrained': 'open-mmlab://nothing'}})
-    with pytest.raises(InputError, match='open-mmlab://nothing: no such weights'):
+    with pytest.raises(InputError, match='open-mmlab://nothing: unknown weights'):
         find_pretrained(cfg)
 
 
@@ -403,7 +403,7 @@ def three_channels(tmp_path):
 
 def test_describe_pretrained__names_weights_of_another_shape(three_channels):
     """What a backbone has no use for, such as a classifier, is no news."""
-    line = 'not taken, of another shape: conv.weight (2, 3, 1, 1), here (2, 4, 1, 1)'
+    line = 'not loaded, another shape: conv.weight (2, 3, 1, 1) instead of (2, 4, 1, 1)'
     for path, more in (('w.pth', {}), ('whole.pth', {'prefix': 'backbone.'})):
         path = three_channels / path
         assert describe_pretrained(part_of(path, **more)) == [f'{path}: {line}']

@@ -162,8 +162,8 @@ def test_load_from__may_hold_a_backbone_alone(
     options = (f'load_from={path}', 'optim_wrapper.optimizer.lr=0.0')
     code, _, err = run(train.main, *arguments, *options)
     assert code == 0
-    assert re.search(r"spoiled\.pth: \d+ of the model's \d+ weights start from it", err)
-    said = r'not in it, left as they start: decode_head \(\d+ modules\), auxiliary_head'
+    assert re.search(r"spoiled\.pth: \d+ of the model's \d+ weights are loaded", err)
+    said = r'keep their initial weights: decode_head \(\d+ modules\), auxiliary_head'
     assert re.search(said, err), err
     weights = torch.load(tmp_path / 'w/iter_4.pth', weights_only=False)['state_dict']
     assert (weights['backbone.downsample_layers.0.0.bias'] == 7).all()
@@ -184,11 +184,11 @@ def test_load_from__may_have_other_classes(
     code, _, err = run(train.main, *arguments, *options)
     assert code == 0
     assert (
-        'not taken, of another shape: '
-        'decode_head.conv_seg.weight (150, 48, 1, 1), here (11, 48, 1, 1), '
-        'decode_head.conv_seg.bias (150,), here (11,)'
+        'not loaded, another shape: '
+        'decode_head.conv_seg.weight (150, 48, 1, 1) instead of (11, 48, 1, 1), '
+        'decode_head.conv_seg.bias (150,) instead of (11,)'
     ) in err
-    assert 'not in it, left as they start: auxiliary_head.conv_seg' in err
+    assert 'keep their initial weights: auxiliary_head.conv_seg' in err
     weights = torch.load(tmp_path / 'w/iter_4.pth', weights_only=False)['state_dict']
     assert weights['decode_head.conv_seg.bias'].shape == (11,)
     assert (weights['backbone.downsample_layers.0.0.bias'] == 7).all()
