@@ -49,14 +49,15 @@ def parse_ids(text: bytes, count: int, num_classes: int) -> np.ndarray:
 
 
 def check_length(beginning: bytes, length: int, count: int) -> None:
-    """Refuse more text than ``count`` class ids can be.
+    """Refuse a text that is too long for ``count`` class ids.
 
     Args:
-        beginning: The text, or what was read of it.
-        length: How many characters it has.
+        beginning: The text, or the part of it that was read.
+        length: Number of characters of the whole text.
+        count: Number of class ids that the text should hold.
 
     Raises:
-        ValueError: It is longer.
+        ValueError: The text is too long.
     """
     if length > 4 * count:
         _refuse_floats(beginning)

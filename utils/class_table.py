@@ -1,4 +1,4 @@
-"""Class tables: of a data root, of predictions, of a file, or none but numbers."""
+"""Class tables from a data root, from predictions, from a file, or numbered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from utils.rasterise import ORDERS
 DATASET = 'dataset.json'
 # The help of the option that names a file of class names.
 CLASSES_HELP = (
-    'class names by id, one a line or a JSON list; or the dataset.json or '
-    'predictions.json that has them'
+    'file of class names by id: a text file with one name a line, a JSON list, '
+    'dataset.json, or predictions.json'
 )
 
 
@@ -27,7 +27,7 @@ class Table:
     Attributes:
         classes: Class names, in the order of their ids.
         order: What lies on top, one of ``utils.rasterise.ORDERS``.
-        content: All of it.
+        content: The whole content of ``dataset.json``.
     """
 
     classes: list[str]
@@ -36,7 +36,7 @@ class Table:
 
 
 def read_table(root: Path) -> Table | None:
-    """Return the class table of a data root: None if it has no ``dataset.json``.
+    """Return the class table of a data root, or None if it has no ``dataset.json``.
 
     Raises:
         InputError: ``dataset.json`` is damaged: it names not 2 to 255 classes, or an
@@ -63,7 +63,7 @@ def read_table(root: Path) -> Table | None:
 
 
 def order_of(root: Path) -> str:
-    """Return what lies on top in the masks of a data root; ``area`` if it is unknown.
+    """Return the painting order of the masks of a data root; ``area`` if unknown.
 
     Raises:
         InputError: Its ``dataset.json`` is damaged.
@@ -73,17 +73,18 @@ def order_of(root: Path) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """Return class names by id, of a file as ``CLASSES_HELP`` says.
+    """Return class names by id from a file of a kind that ``CLASSES_HELP`` lists.
 
     Raises:
-        InputError: It is none, not UTF-8, or a name comes twice.
+        InputError: The file is missing, not UTF-8, or not a list of 2 to 255 different
+            names.
     """
     if path.suffix == '.json':
         names = read_json(path)
         names = names.get('classes') if isinstance(names, dict) else names
     elif path.is_file():
         try:
-            # Windows' editors put a byte order mark first.
+            # Editors on Windows write a byte order mark first.
             text = path.read_text('utf-8-sig')
         except UnicodeDecodeError:
             raise InputError(path, 'is not UTF-8', 'save it as UTF-8') from None
@@ -91,14 +92,14 @@ def read_names(path: Path) -> list[str]:
     else:
         raise InputError(path, 'no such file', 'check --classes')
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise InputError(path, 'is no list of names', 'give one name a line')
+        raise InputError(path, 'is not a list of names', 'write one name a line')
     if not 2 <= len(names) <= IGNORE_INDEX or len(set(names)) != len(names):
         raise InputError(path, 'needs 2 to 255 different names', 'correct the list')
     return names
 
 
 def number_classes(count: int) -> list[str]:
-    """Return names for classes that have none: ``class 0``, ``class 1``, and so on."""
+    """Return numbered names for classes: ``class 0``, ``class 1``, and so on."""
     return [f'class {number}' for number in range(count)]
 
 
@@ -106,8 +107,10 @@ def names_of_root(root: Path, path: Path | None, workers: Workers) -> list[str]:
     """Return the class names of a data root; without a table they are numbered.
 
     Args:
-        path: The user's file of names, which must not contradict ``dataset.json``.
-        workers: Who looks for the largest class id, where no table is known.
+        root: The data root.
+        path: The user's file of names. It must agree with ``dataset.json``.
+        workers: Workers that search the masks for the largest class id if there is no
+            table.
 
     Raises:
         InputError: A file is damaged, or the two tables differ.
@@ -116,11 +119,14 @@ def names_of_root(root: Path, path: Path | None, workers: Workers) -> list[str]:
     names = read_names(path) if path else None
     if table and names not in (None, table.classes):
         raise InputError(
-            path, f'differs from the classes of {root / DATASET}', 'leave out --classes'
+            path, f'differs from the classes of {root / DATASET}', 'remove --classes'
         )
     if table or names:
         return table.classes if table else names or []
-    print(f'{root}: no {DATASET}, so its classes are numbered; name them by --classes')
+    print(
+        f'{root}: no {DATASET}, so the classes are numbered; pass --classes to name '
+        'them'
+    )
     masks = [
         (root / part / 'mask' / name,)
         for part in sorted(path.parent.name for path in root.glob('[!.]*/mask'))
@@ -131,7 +137,10 @@ def names_of_root(root: Path, path: Path | None, workers: Workers) -> list[str]:
 
 
 def _largest_id(path: Path) -> int:
-    """Return the largest class id of a mask; 0 where another check must complain."""
+    """Return the largest class id of a mask; 0 if it is damaged.
+
+    Another check reports damaged masks.
+    """
     try:
         label_map = read_mask(path)
     except InputError:
@@ -140,10 +149,10 @@ def _largest_id(path: Path) -> int:
 
 
 def names_beside(masks: Path) -> list[str] | None:
-    """Return the class names of a folder of masks, by what stands around it.
+    """Return the class names that files near a folder of masks hold, or None.
 
-    That is ``predictions.json`` in it or above it, or ``dataset.json`` where it is the
-    ``mask`` of a part of a data root; None where there is neither.
+    For the folder ``mask`` in a part of a data root, the file is ``dataset.json`` of
+    the root. For other folders it is ``predictions.json`` in the folder or above it.
 
     Raises:
         InputError: The file is damaged.

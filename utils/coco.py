@@ -33,21 +33,21 @@ class Findings:
 
 
 class Tally:
-    """How often each finding comes, and where it came first."""
+    """The number of times that each finding occurs, and its first place."""
 
     def __init__(self) -> None:
         self._counts: Counter = Counter()
         self._firsts: dict[str, str] = {}
 
     def add(self, finding: str, image: str, annotation: Mapping | None = None) -> None:
-        """Count one more, in an annotation of an image or in the image itself."""
+        """Count a finding in an annotation of an image, or in the image itself."""
         self._counts[finding] += 1
         if finding not in self._firsts:
             place = f'annotation {annotation.get("id")} of ' if annotation else ''
             self._firsts[finding] = f'{place}{image}'
 
     def lines(self) -> Iterator[str]:
-        """Yield each finding with its number, and where to look."""
+        """Yield a line for each finding with its number and its first place."""
         for finding, count in self._counts.items():
             things = finding if count > 1 else finding.replace('s ', ' ', 1)
             first = ' first' * (count > 1)
@@ -140,7 +140,7 @@ def _labels(
         else:
             labels[number] = classes.index(name)
     if strangers:
-        way_out = 'give your own by --classes' if ids_fixed else 'correct --classes'
+        way_out = 'pass your own by --classes' if ids_fixed else 'correct --classes'
         found.errors.append(
             f'{where}: unknown category {", ".join(strangers)}; the class table is '
             f'{", ".join(classes)}: {way_out}'

@@ -21,10 +21,14 @@ def write_results(
     """Write a COCO results JSON, image by image; return how many rows.
 
     Args:
-        label_maps: What stands for the image in the JSON, and its class ids, (H, W)
-            uint8. Read once, so maps may stream.
-        categories: Category id by class id. Without it these are the same, and class 0
-            is the background.
+        label_maps: The id of each image in the JSON, and its class ids, (H, W) uint8.
+            The maps are read once, so that an iterator can yield them one by one.
+        categories: Category id by class id. If None, category ids equal class ids, and
+            class 0 is the background.
+        overwrite: Replace an existing file.
+
+    Returns:
+        The number of results.
 
     Raises:
         InputError: ``path`` exists and ``overwrite`` is false, or a class other than
@@ -48,10 +52,12 @@ def write_results(
 def results_of(
     image: int | str, label_map: np.ndarray, categories: Mapping[int, int] | None
 ) -> list[dict[str, Any]]:
-    """Return one row for each class of a label map but the background, by class id.
+    """Return one row for each class of a label map in the order of class ids.
+
+    The background gets a row only if ``categories`` has one for it.
 
     Raises:
-        InputError: A class has no category.
+        InputError: A class other than 0 has no category.
     """
     from pycocotools import mask as coco_mask
 
@@ -82,7 +88,7 @@ def _category(
     if number not in categories:
         raise InputError(
             f'image {image!r}',
-            f'holds class {number}, whose name is none of the categories in the JSON',
-            'give the class names by --classes',
+            f'holds class {number}, whose name is not a category of the JSON',
+            'pass the class names by --classes',
         )
     return categories[number]

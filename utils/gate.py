@@ -4,11 +4,11 @@
 
 Both are predictions of the same labelled images, which neither model was trained on:
 out of fold (utils/join.py), or of the validation part. The gain in mIoU over all pixels
-is paired by image, and its interval speaks of all images of this kind.
+is paired by image, and its interval holds for all images of this kind.
 
-WITHOUT should be trained for as many steps on real labels alone (tools/train.py
---without-pseudo): a gain over a shorter training may be that of its length, and a
-warning says so.
+WITHOUT should be trained for the same number of steps on real labels alone
+(tools/train.py --without-pseudo). Otherwise the gain may come from the longer training,
+and the command prints a warning.
 
 better   the 95 % interval of the gain lies above 0: passed, exit code 0
 unclear  the interval holds 0: not passed, exit code 1
@@ -169,7 +169,7 @@ def judge(
 def measure(
     one: Predictions, two: Predictions, image_id: str, path: Path
 ) -> 'np.ndarray':
-    """Return right pixels and union by class of both, (2, 2, classes)."""
+    """Return correct pixels and union by class of both, (2, 2, classes) int64."""
     import numpy as np
 
     from mmsegmentation.scores import areas_of, confusion_matrix
@@ -228,20 +228,21 @@ def verdict_table(record: Mapping[str, Any]) -> str:
 
 
 def length_note(one: Predictions, two: Predictions) -> str:
-    """Return a line where two models are not known to be trained for as many steps."""
+    """Return a note if two models may differ in training steps, else an empty text."""
     for predictions in (one, two):
         if steps_of(predictions.origin) is None:
             return (
-                f'note: {predictions.folder} does not say how many steps its model was '
-                'trained for; the gain may be that of a longer training'
+                f'note: {predictions.folder} has no record of the training steps of '
+                'its model; the gain may come from a longer training'
             )
     steps = [steps_of(predictions.origin) for predictions in (one, two)]
     if steps[0] == steps[1]:
         return ''
     return (
         f'warning: {one.folder} was trained for {steps[0]} steps, {two.folder} for '
-        f'{steps[1]}: the gain may be that of the length; compare with as many steps '
-        'on real labels alone (tools/train.py --without-pseudo)'
+        f'{steps[1]}: the gain may come from the longer training; compare with a model '
+        'trained for the same number of steps on real labels alone (tools/train.py '
+        '--without-pseudo)'
     )
 
 

@@ -58,10 +58,10 @@ def checkpoints_of(origin: Origin) -> list[str]:
 
 
 def steps_of(origin: Origin) -> int | None:
-    """Return the most steps that a model which had a part in it was trained for.
+    """Return the highest number of training steps of the models behind predictions.
 
     Returns:
-        None where one of them does not say.
+        None if one of the models has no record of its steps.
 
     >>> one, two = ({'checkpoint_sha256': 'a', 'steps': n} for n in (600, 1000))
     >>> steps_of({'members': [one, two]})

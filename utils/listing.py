@@ -63,13 +63,16 @@ def _size(row: Mapping) -> tuple[int, int] | None:
 
 
 def read_categories(path: Path, classes: Sequence[str]) -> dict[int, int] | None:
-    """Return the category id of each class of a table, joined by name.
+    """Return category ids by class id, matched by name.
 
-    The background is no category. None where the JSON has no categories.
+    The background is not a category.
+
+    Returns:
+        None if the JSON has no categories.
 
     Raises:
-        InputError: They are damaged, an id is no whole number, or two have one name or
-            id.
+        InputError: The categories are damaged, an id is not a whole number, or two
+            categories share a name or an id.
     """
     rows = read_json(path).get('categories')
     if not rows:
@@ -78,19 +81,21 @@ def read_categories(path: Path, classes: Sequence[str]) -> dict[int, int] | None
         pairs = [(str(row['name']), row['id']) for row in rows]
     except (KeyError, TypeError) as error:
         raise InputError(
-            path, f'has categories without name or id ({error!r})', 'give a COCO JSON'
+            path, f'has categories without name or id ({error!r})', 'name a COCO JSON'
         ) from None
     for name, number in pairs:
         if type(number) is not int:
             raise InputError(
                 path,
                 f'category {name!r} has the id {number!r}',
-                'give each a whole number',
+                'use whole numbers as ids',
             )
     numbers = {ALIASES.get(name, name): number for name, number in pairs}
     if not len(pairs) == len(numbers) == len(set(numbers.values())):
         raise InputError(
-            path, 'has categories of one name or id', 'give each its own name and id'
+            path,
+            'has categories that share a name or an id',
+            'give each its own name and id',
         )
     numbers.pop(CLASSES[0], None)
     return {i: numbers[name] for i, name in enumerate(classes) if name in numbers}

@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         figure.savefig(beside, format='png', dpi=args.dpi)
     print(f'{len(image_ids)} images drawn in {args.out}')
     if not tables:
-        print('class names are those of recycling: no column says others')
+        print('class names are those of recycling, because no column has others')
     return 0
 
 

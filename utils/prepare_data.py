@@ -84,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_classes(path: Path) -> list[str]:
-    """Return the class table of a file, whose first name is ``Background``.
+    """Return the class names in a file. The first one must be ``Background``.
 
     Raises:
-        InputError: It is none, or begins with another name.
+        InputError: The file is not a list of names, or begins with another name.
     """
     names = read_names(path)
     if names[0] != 'Background':

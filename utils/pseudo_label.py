@@ -8,10 +8,10 @@ where the labels come from. A pixel is trusted where its confidence reaches the
 threshold of its class; every other becomes 255 and is ignored in training. An image
 without a trusted pixel is left out.
 
-With --fit, the threshold of each class is the lowest at which the kept pixels of
-OOF_PRED, which are of images with true labels, surely have the asked precision: the
-lower end of its 95 % interval over images, ten or more, reaches it. A class that never
-has it is not kept at all.
+With --fit, the thresholds are fitted on OOF_PRED, predictions of images with true
+labels. The threshold of a class is the lowest one at which the kept pixels reliably
+have the precision P: the lower end of its 95 % interval over at least ten images
+reaches P. If no threshold does, the class is not kept at all.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     text = 'fit the thresholds on these out-of-fold (or validation) predictions'
     add('--fit', type=Path, metavar='OOF_PRED', help=text)
-    text = f'share of kept pixels that must surely be right; {PRECISION} if none'
+    text = f'share of kept pixels that must reliably be right (default: {PRECISION})'
     add('--precision', type=float, metavar='P', help=text)
     text = 'connected regions of a kept class below so many pixels become 255'
     add('--min-region', type=int, default=0, metavar='N', help=text)

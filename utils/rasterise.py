@@ -8,7 +8,8 @@ import numpy as np
 # What lies on top where objects overlap. ``area`` is the official order: largest first,
 # so small objects stay visible. ``points`` is the other one in circulation.
 ORDERS = ('area', 'points')
-# Pixels along the outline of a polygon: pycocotools takes 80 bytes for each.
+# Longest outline in pixels that is passed to pycocotools, which needs 80 bytes for each
+# pixel of it.
 LONGEST = 1 << 20
 
 
@@ -24,8 +25,8 @@ def paint(
     Equals the official loop: sorted by ``area``, largest first (equal areas in the
     order of the file), each object's ``annToMask`` painted over the earlier ones. But
     objects are painted by their run lengths, so that each costs its own pixels alone.
-    An outline that leaves the image and is longer than ``LONGEST`` pixels is cut at the
-    image first, where pixels on its edges may differ.
+    An outline that leaves the image and is longer than ``LONGEST`` pixels is first cut
+    at the border of the image. Pixels on such an outline may differ.
 
     Args:
         annotations: COCO annotations of one image.
@@ -57,7 +58,8 @@ def to_runs(
 ) -> list[list[bytes]]:
     """Return COCO's compressed run lengths of the parts of each object.
 
-    Polygons of fewer than three points are left out. A polygon may leave the image.
+    Polygons with fewer than three points are left out. Polygons may extend beyond the
+    image.
     """
     from pycocotools import mask as coco_mask
 
@@ -104,7 +106,7 @@ def _merge(parts: Sequence[bytes], height: int, width: int) -> Mapping[str, Any]
 def _outlines(
     shape: Sequence[Sequence[float]], height: int, width: int
 ) -> list[np.ndarray]:
-    """Return the polygons that can be drawn: ``x, y, x, y, ...`` each, float64."""
+    """Return the polygons that can be drawn, each ``x, y, x, y, ...`` as float64."""
     outlines = []
     for polygon in shape:
         points = np.asarray(polygon, np.float64)
@@ -124,16 +126,20 @@ def _is_too_long(points: np.ndarray, height: int, width: int) -> bool:
 
 
 def cut(corners: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the part of a polygon within one pixel around the image.
+    """Return the part of a polygon inside the image and a frame of one pixel around it.
 
-    After Sutherland and Hodgman (https://doi.org/10.1145/360767.360802): pieces of a
-    polygon that is cut apart hang together along that frame, outside the image.
+    The algorithm is that of Sutherland and Hodgman
+    (https://doi.org/10.1145/360767.360802). If a polygon falls into several pieces,
+    they stay connected along the frame, outside the image.
 
     Args:
         corners: x and y in pixels, (corners, 2) float64.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
 
     Returns:
-        x and y, (corners, 2) float64; none where the polygon lies elsewhere.
+        x and y in pixels, (corners, 2) float64. There are no corners if the polygon
+        lies outside.
     """
     for axis, side in enumerate((width, height)):
         corners = _cut_above(corners, axis, side + 1)
@@ -151,7 +157,7 @@ def _cut_above(corners: np.ndarray, axis: int, limit: float) -> np.ndarray:
     borders = corners.copy()
     borders[crosses] = start + share[:, None] * step
     borders[:, axis] = limit
-    # After each corner the point where its edge meets the limit, if it does.
+    # Each corner is followed by the point where its edge meets the limit, if any.
     points = np.stack([corners, borders], axis=1)
     return points[np.stack([inside, crosses], axis=1)]
 

@@ -124,9 +124,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         f'(default: {SIZE[0]} {SIZE[1]})',
     )
     table = command.add_mutually_exclusive_group().add_argument
-    text = 'size of a class table without names, background included'
+    text = 'number of classes of a table without names, background included'
     table('--num-classes', type=_positive, metavar='N', help=text)
-    text = f'{CLASSES_HELP} (default: those beside the masks, or of recycling)'
+    text = f'{CLASSES_HELP} (default: the file near the masks, else recycling)'
     table('--classes', type=Path, metavar='FILE', help=text)
 
 
@@ -263,7 +263,7 @@ def run_score(args: argparse.Namespace) -> None:
 
 
 def _names(args: argparse.Namespace) -> tuple[Sequence[str], str]:
-    """Return the class names, and a note where it is not known that they are right."""
+    """Return the class names, and a note if they are only a guess."""
     if args.classes:
         return read_names(args.classes), ''
     if args.num_classes:
@@ -272,10 +272,10 @@ def _names(args: argparse.Namespace) -> tuple[Sequence[str], str]:
     if masks and (names := names_beside(getattr(args, masks))):
         return names, ''
     if args.run is run_score:
-        note = f'{args.masks} has no class names beside it; give them by --classes'
+        note = f'{args.masks} has no class names beside it; pass them by --classes'
         return number_classes(len(CLASSES)), note
     if args.run in (run_show, run_diff):
-        return CLASSES, 'class names are those of recycling; give others by --classes'
+        return CLASSES, 'class names are those of recycling; pass others by --classes'
     return CLASSES, ''
 
 

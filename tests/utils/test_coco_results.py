@@ -181,7 +181,7 @@ def test_export__of_predictions_goes_by_their_own_names(
 def test_export__class_without_a_category_is_named(misuse, submission, tmp_path):
     names = with_categories(tmp_path, road=7)
     export = ('export', submission, '--out', tmp_path / 'r.json', '--size', 2, 2)
-    message = r'image 40: holds class 1, whose name is none .*give the class names by'
+    message = r'image 40: holds class 1, whose name is not a category .*; pass the'
     misuse(main, message, *export, '--test-json', names)
     (tmp_path / 'c.txt').write_text('Background\nroad\n')
     message = 'holds class id 2, but there are only 2 classes'

@@ -264,7 +264,7 @@ def test_classes__of_the_user_must_be_those_of_the_root(
     accepted()
     names = tmp_path / 'names.txt'
     names.write_text('sky\nroad\n')
-    message = r'names\.txt: differs from the classes of .*dataset\.json; leave out'
+    message = r'names\.txt: differs from the classes of .*dataset\.json; remove'
     misuse(main, message, raw.out, '--out', tmp_path / 'eda', '--classes', names)
     # The table of a data root is itself a file of names.
     same = ('--classes', raw.out / 'dataset.json', '--jobs', 1)

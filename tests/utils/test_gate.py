@@ -169,9 +169,7 @@ def test_steps__of_both_models_are_recorded_and_a_difference_is_a_warning(
     # Predictions of before there was such a record.
     (line,), steps = say(one, {'checkpoint_sha256': 'a'})
     assert steps == [1300, None]
-    assert line.startswith(
-        f'note: {root.parent}/w does not say how many steps its model'
-    )
+    assert line.startswith(f'note: {root.parent}/w has no record of the training steps')
     members = {'members': [*trained(1300), {'checkpoint_sha256': 'b'}]}
     assert say(members, one)[1] == [None, 1300]
 

@@ -120,7 +120,7 @@ def test_refused__category_of_another_name(raw, refused):
     refused(
         "val.json: unknown category 'Wood' (id 11); the class table is Background, "
         'General trash, Paper, Paper pack, Metal, Glass, Plastic, Styrofoam, '
-        'Plastic bag, Battery, Clothing: give your own by --classes'
+        'Plastic bag, Battery, Clothing: pass your own by --classes'
     )
 
 

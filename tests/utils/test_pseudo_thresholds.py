@@ -37,7 +37,7 @@ def count_of(rows, num_classes=1):
 
 
 def brute_force(rows, class_id, permille):
-    """Return the lowest byte that is surely precise enough or 256, and what it keeps.
+    """Return the lowest byte that is reliably precise enough or 256, and what it keeps.
 
     ``rows`` as in ``count_of``. An image counts by its pixels that are kept.
     """
@@ -212,7 +212,7 @@ def test_command__keeps_what_is_precise_and_says_what_is_not(run, pred, oof, roo
     assert lines[3] == ['Paper', '0.000', '75.0%', '75.0%', '100.0%']
     assert lines[4] == ['Metal', 'none', '0.0%', '-', '0.0%']
     assert lines[5] == ['Glass', 'none', '-', '-', '-']
-    assert re.search('no threshold surely has .* or more\\): Metal, Glass', out)
+    assert re.search('no threshold reliably reaches .* images\\): Metal, Glass', out)
     kept = read_mask(root / 'pseudo/mask/a.png').tolist()
     assert kept == [[1, 1, 1, 1, 255, 255]]
 

@@ -314,7 +314,7 @@ def test_score__names_the_classes_that_stand_beside_the_masks(run, make_part, tm
     text = run(main, *score)[1]
     assert 'Background' not in text
     assert 'class 2' in text
-    assert 'mask has no class names beside it; give them by --classes' in text
+    assert 'mask has no class names beside it; pass them by --classes' in text
     (root / 'dataset.json').write_text('{"classes": ["sky", "road", "car"]}')
     text = run(main, *score)[1]
     assert [name in text for name in ('sky', 'car', 'class 2')] == [True, True, False]

@@ -62,7 +62,7 @@ class Study:
 
     @property
     def class_ids(self) -> list[int]:
-        """Ids of all classes but the background; of a numbered table, of all."""
+        """Ids of all classes but the background; a numbered table has none."""
         return list(range(self.classes[0] == 'Background', len(self.classes)))
 
     def describe(self) -> dict[str, Any]:
@@ -100,7 +100,9 @@ class Study:
 
 
 def open_root(root: Path) -> tuple[list[str], Mapping[str, Any]]:
-    """Return the parts of a data root, and its ``dataset.json``; empty if it has none.
+    """Return the parts of a data root and the content of its ``dataset.json``.
+
+    The content is empty if there is no such file.
 
     Raises:
         InputError: It has no part, or its ``dataset.json`` is damaged.
@@ -127,7 +129,7 @@ def study(
 
     Args:
         raw: Folder of the JSON files that it was made of, for overlaps and vertices.
-        classes: File of class names, where the data root has none.
+        classes: File of class names for a data root without a class table.
         workers: Who does the work.
         longest: Longest side of a thumbnail, in pixels.
 

@@ -52,7 +52,7 @@ def score_chart(models: Models) -> Chart:
     return chart(
         'scores-chart',
         'mIoU, read twice',
-        'Mean IoU over the classes that occur, background included; the bars are 95 % '
+        'Mean IoU over the classes that occur, background included. The bars are 95 % '
         'intervals for all images of this kind.',
         {'data': traces, 'layout': layout},
         csv='scores.csv',

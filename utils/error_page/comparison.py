@@ -10,18 +10,20 @@ from mmsegmentation.scores import image_ratios, pooled_ratios
 
 
 def compare(one: np.ndarray, two: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Return how much better ``two`` scores than ``one``, paired by image.
+    """Return the scores of ``two`` minus those of ``one``, paired by image.
 
     Args:
-        one: Right pixels and union by image, (images, 2, classes), as
+        one: Correct pixels and union by image, (images, 2, classes), as
             ``mmsegmentation.scores.areas_of`` returns them.
         two: The same images in the same order.
+        classes: Class names in the order of their ids.
 
     Returns:
-        ``mIoU``, ``mIoU_image`` and by class in ``IoU``: ``difference``, its 95 %
-        ``interval``, both in [-1, 1], and ``better`` and ``worse``: the confidence, in
-        [0, 1], that ``two`` is ahead on images of this kind, and that it is behind.
-        Null where a class does not occur in both.
+        A record for ``mIoU``, for ``mIoU_image``, and for each class in ``IoU``. It
+        holds ``difference`` and its 95 % ``interval``, both in [-1, 1]. ``better`` is
+        the confidence in [0, 1] that ``two`` is better on images of this kind.
+        ``worse`` is the confidence that it is worse. A record is null unless the class
+        occurs for both.
     """
     first, second = pooled_ratios(one), pooled_ratios(two)
     return {

@@ -151,9 +151,9 @@ def pair_chart(figure: dict) -> Chart:
     return chart(
         'pair-classes',
         'Class by class',
-        'IoU of the second model less that of the first, in points, with 95 % '
-        'intervals paired by image. Right of 0: the second is better. An interval that '
-        'holds 0 decides nothing.',
+        'IoU of the second model minus that of the first, in points, with 95 % '
+        'intervals paired by image. Right of 0 the second model is better. If an '
+        'interval contains 0, the difference may be chance.',
         figure,
         csv='comparisons.csv',
     )

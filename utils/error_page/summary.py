@@ -88,7 +88,7 @@ class Model:
 
     @cached_property
     def areas(self) -> np.ndarray:
-        """Right pixels and union by class, (scored images, 2, classes) int64."""
+        """Correct pixels and union by class, (scored images, 2, classes) int64."""
         return np.stack([areas_of(self.confusion_of(p)) for _, p in self.scored])
 
     @cached_property

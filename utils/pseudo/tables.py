@@ -33,8 +33,9 @@ def fit_table(fitted: 'Fitted', classes: Sequence[str]) -> str:
             never.append(name)
     if never:
         lines.append(
-            'not kept, for no threshold surely has the precision (lower end of its '
-            f'95 % interval over {LEAST_IMAGES} images or more): {", ".join(never)}'
+            'not kept, because no threshold reliably reaches the precision (lower end '
+            f'of its 95 % interval over at least {LEAST_IMAGES} images): '
+            f'{", ".join(never)}'
         )
     if fitted.note:
         lines.append(fitted.note)

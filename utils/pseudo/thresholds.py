@@ -16,9 +16,9 @@ from utils.parallel import Workers
 
 # Confidence is a byte: there is nothing between two of its values.
 LEVELS = 256
-# Pixels of fewer images prove no precision: where a handful of them happens to be right
-# throughout, an interval has no width. On drawn sets of 12 images, one fit in eight
-# ended at a threshold that was too low with 5 here, and none with 10.
+# Smallest number of images that can prove a precision. If all pixels of a few images
+# happen to be right, the interval has no width. On drawn sets of 12 images, one fit in
+# eight chose a threshold that was too low with 5 here, and none with 10.
 LEAST_IMAGES = 10
 
 
@@ -80,13 +80,13 @@ def least_confidence(thresholds: np.ndarray) -> np.ndarray:
 
 
 class RightCounts(NamedTuple):
-    """Pixels of each image by predicted class, confidence, and whether they are right.
+    """Pixels of each image by predicted class, confidence, and right or wrong.
 
     Attributes:
-        image: The image of each entry, by its place among all, (entries,) int64.
-        code: Its class, confidence and 1 where right, ``class << 9 | confidence << 1 |
-            right``, (entries,) int64.
-        pixels: How many there are, (entries,) int64.
+        image: Index of the image of each entry, (entries,) int64.
+        code: Class, confidence and 1 for right pixels of each entry, as ``class << 9 |
+            confidence << 1 | right``, (entries,) int64.
+        pixels: Number of pixels of each entry, (entries,) int64.
         num_classes: Size of the class table.
     """
 
@@ -96,10 +96,11 @@ class RightCounts(NamedTuple):
     num_classes: int
 
     def of_class(self, class_id: int) -> np.ndarray:
-        """Return right and all pixels at each confidence or above, by image.
+        """Return right pixels and all pixels at each confidence or above, by image.
 
         Returns:
-            (2, images, 256) float64 of whole numbers; images without any are left out.
+            Counts, (2, images, 256) float64. Images without a pixel of the class are
+            left out.
         """
         own = self.code >> 9 == class_id
         images, place = np.unique(self.image[own], return_inverse=True)
@@ -112,15 +113,15 @@ class RightCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit found, by class.
+    """Fitted thresholds and their quality by class, each (classes,) float64.
 
     Attributes:
-        thresholds: In [0, 1], infinite where the precision is nowhere certain.
-        precision: Share of the kept pixels that is right; of all, where none is kept,
-            at the best threshold; nan where the class is never predicted.
-        least: Lower end of the 95 % interval of ``precision`` over images; nan where
-            none is kept.
-        kept: Share of the predicted pixels that is kept; nan where the class is never
+        thresholds: In [0, 1]. Infinite if no threshold reliably has the precision.
+        precision: Share of the kept pixels that are right. If no pixel is kept, the
+            share at the best threshold. nan if the class is never predicted.
+        least: Lower end of the 95 % interval of ``precision`` over images. nan if no
+            pixel is kept.
+        kept: Share of the predicted pixels that are kept. nan if the class is never
             predicted.
     """
 
@@ -131,13 +132,15 @@ class Fit:
 
 
 def fit_thresholds(counts: RightCounts, precision: float) -> Fit:
-    """Return by class the lowest threshold whose kept pixels are surely precise enough.
+    """Return for each class the lowest threshold that reliably has the precision.
 
-    The lower end of the 95 % interval over images reaches the precision, and the kept
-    pixels are spread over ``LEAST_IMAGES``: the pixels of an image are right or wrong
-    together, and few images prove nothing.
+    At this threshold, the lower end of the 95 % interval over images reaches the
+    precision, and the kept pixels are spread over at least ``LEAST_IMAGES`` images.
+    The interval is over images, because pixels of the same image are often right or
+    wrong together.
 
     Args:
+        counts: Pixels on images with true labels, from :func:`count_right`.
         precision: Share of the kept pixels that must be right, in [0, 1].
     """
     found = [
@@ -174,11 +177,12 @@ def least_precision(right: np.ndarray, kept: np.ndarray) -> float:
 
     Args:
         right: Right pixels of each image, (images,).
-        kept: All kept pixels, one or more in all.
+        kept: Kept pixels of each image, (images,). Their sum is above 0.
 
     Returns:
-        In [0, 1]; 0 where the pixels are spread over fewer than ``LEAST_IMAGES`` (by
-        Kish's effective size: a large image counts more than small ones).
+        The lower end in [0, 1]. It is 0 if the pixels are spread over fewer than
+        ``LEAST_IMAGES`` images by Kish's effective sample size, which is lower than the
+        number of images if some hold more pixels than others.
 
     >>> least_precision(np.full(9, 100), np.full(9, 100))
     0.0

@@ -290,7 +290,7 @@
       box('pair-cards').replaceChildren(...texts.map(([difference, interval, better], number) => element('li', {},
         element('span', { textContent: `${names[number]}, ${second} less ${data.models[this.ends[0]]}` }),
         element('strong', { textContent: `${difference} points` }),
-        element('span', { textContent: `95 % interval ${interval}; ${second} is ahead with a confidence of ${better}` }))));
+        element('span', { textContent: `95 % interval ${interval}; ${second} is better with a confidence of ${better}` }))));
     }
 
     list() {

@@ -22,13 +22,14 @@ class Judged:
     Attributes:
         fit: The vote that is proposed; the best member alone if it is not better.
         best: The best member, by its place among all.
-        tried: mIoU with its interval of the votes that were fitted within the folds, on
-            images they were not fitted on, in [0, 1].
-        gain: Their ``difference`` to the best member, with its ``interval``.
-        own_gain: The same difference of the vote that was fitted on all images, on
-            these images.
-        scores: For the file: mIoU in [0, 1] with 95 % intervals of each member and of
-            what is proposed.
+        tried: mIoU in [0, 1] with its interval of the votes that were fitted within the
+            folds. Each is scored on images that it was not fitted on.
+        gain: mIoU of these votes minus that of the best member, as ``difference`` with
+            ``interval``.
+        own_gain: mIoU of the vote that was fitted on all images, minus that of the best
+            member, on the same images.
+        scores: Content of the file: mIoU in [0, 1] with 95 % intervals of each member
+            and of the proposed vote.
     """
 
     fit: Fit
@@ -45,12 +46,12 @@ def judge(
     """Compare a fitted vote, on images it was not fitted on, with its best member.
 
     The vote of all images is proposed if the votes of the folds are better than the
-    best member, and it is no worse than these. It was fitted on the images, so a
-    smaller gain there shows that the folds were scored by other votes; a vote that
-    changes no pixel has none.
+    best member, and if its own gain is at least as high as theirs. Its gain should be
+    higher, because it was fitted on the same images. A lower gain shows that it differs
+    from the votes of the folds, so that their score says nothing about it.
 
     Args:
-        names: Of the members.
+        names: Names of the members.
     """
     folds = range(len(table.folds))
     alone = [_member(table, i) for i in range(table.members)]
@@ -117,8 +118,8 @@ def _proposal(judged: Judged, names: Sequence[str], sure: bool) -> str:
     if fit.kind == 'single':
         if judged.gain['difference'] > 0:
             return (
-                f'the vote of all images gains {judged.own_gain:+.4f} on these, less '
-                f'than the votes of the folds: {best} is proposed alone, with no gain'
+                f'the vote of all images gains {judged.own_gain:+.4f}, less than the '
+                f'votes of the folds: {best} is proposed alone, with no gain'
             )
         return (
             f'no vote is better than {best} on images it was not fitted on: that '

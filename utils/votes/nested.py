@@ -4,8 +4,8 @@ Each fold of images is scored by a vote that was chosen on the others: the kind 
 by the folds among these that it was not fitted on, and then its weights by all of
 these. So nothing of a fold has a part in the vote that it is scored by.
 
-A search on more images may stop at a worse vote than a search on fewer. So the votes
-that were found on all but one of some folds are tried on all of these, too.
+A search on more images may stop at a worse vote than a search on fewer images. So the
+search on a set of folds also tries the votes found on this set without one fold.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,13 +63,13 @@ def fit_nested(table: Table) -> Nested:
 def _smaller(
     fits: Mapping[frozenset[int], Mapping[str, Fit]], folds: frozenset[int], kind: str
 ) -> list[Fit]:
-    """Return the votes of a kind that were found on all but one of some folds."""
+    """Return the votes of a kind that were found on the folds without one of them."""
     parts = [fits.get(folds - {fold}, {}) for fold in sorted(folds)]
     return [part[kind] for part in parts if kind in part]
 
 
 def _best_of(table: Table, folds: Iterable[int], fits: Sequence[Fit]) -> Fit:
-    """Return the vote with the highest mIoU on some folds, the first of equals."""
+    """Return the vote with the highest mIoU on some folds; the first one of a tie."""
     return max(fits, key=lambda fit: mean_iou(fit.confusions(table, folds).sum(axis=0)))
 
 
