@@ -1,10 +1,6 @@
 """The class table of the recycling competition: the one place where it stands."""
 
 from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 CLASSES = (
     'Background',
@@ -47,7 +43,7 @@ def palette_of(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     """Return one RGB colour per class, 0-255; the recycling colours come first.
 
     Args:
-        num_classes: 1 to 255.
+        num_classes: Number of classes, 1 to 255.
 
     >>> palette_of(2)
     ((0, 0, 0), (192, 0, 128))
@@ -58,13 +54,14 @@ def palette_of(num_classes: int) -> tuple[tuple[int, int, int], ...]:
 
 @cache
 def _further_colours() -> tuple[tuple[int, int, int], ...]:
-    """Return the colours of classes 11 to 254: each the farthest from all before it.
+    """Return the colours of classes 11 to 254, RGB, 0-255.
 
-    And from white, which marks ignored pixels; what is nearly black is left out.
+    Each colour is the one that lies farthest from all earlier colours and from white,
+    which marks ignored pixels. Colours that are nearly black are not used.
     """
     import numpy as np
 
-    # Of equal steps the eye sees one in green best, and one in red least.
+    # The eye sees a step in green best, and the same step in red least.
     weights = np.array([2, 4, 3])
 
     def squares(colour: tuple[int, int, int]) -> np.ndarray:

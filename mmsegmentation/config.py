@@ -142,10 +142,10 @@ def check_top_level_keys(cfg: 'Config') -> None:
 
 
 def settle_preprocessor(cfg: 'Config') -> None:
-    """Leave ``cfg`` one preprocessor, in its model.
+    """Move a top-level ``data_preprocessor`` of ``cfg`` into its model.
 
-    MMEngine gives a top-level ``data_preprocessor`` to a model that has none. It would
-    also put it into test-time augmentation, over the model's own.
+    A preprocessor that the model already has is kept. MMEngine would use the top-level
+    one for a model without any, and for test-time augmentation in any case.
     """
     named = cfg.pop('data_preprocessor', None)
     if named and isinstance(cfg.get('model'), dict):
@@ -153,10 +153,10 @@ def settle_preprocessor(cfg: 'Config') -> None:
 
 
 def view_notes(cfg: 'Config') -> list[str]:
-    """Return a line if no view of test-time augmentation has the size of the test.
+    """Return a note if no view of test-time augmentation has the size of the test.
 
-    As where the test pipeline alone was changed. Factors of the image's own size, as
-    stock configs have them, are left alone.
+    This happens if only the test pipeline was changed. Pipelines that scale by a factor
+    of the image's size, as in stock configs, are not compared.
     """
     tested = _scales_of(cfg.test_dataloader.dataset.get('pipeline') or [])
     viewed = _scales_of(cfg.tta_pipeline)
@@ -164,8 +164,8 @@ def view_notes(cfg: 'Config') -> list[str]:
         return []
     views, test = (', '.join(map(str, sorted(each))) for each in (viewed, tested))
     return [
-        f'tta_pipeline resizes to {views}, test_dataloader to {test}; if that is not '
-        'meant, set tta_pipeline too'
+        f'tta_pipeline resizes to {views}, but test_dataloader to {test}; if this is '
+        'not intended, set tta_pipeline too'
     ]
 
 
@@ -276,7 +276,9 @@ def check_option(key: str) -> None:
     name = key.partition('.')[0]
     if name == 'data_preprocessor':
         raise InputError(
-            f'--cfg-options {key}', "sets a name, not the model's", f'set model.{key}'
+            f'--cfg-options {key}',
+            'does not change the preprocessor of the model',
+            f'set model.{key}',
         )
     if name in HELPER_KEYS or name.startswith('_'):
         example = 'name the part that uses it, such as train_cfg.max_iters'

@@ -122,7 +122,7 @@ def check_arguments(cfg: 'Config') -> list[str]:
 
 
 def typed_parts(cfg: 'Config') -> Iterator[tuple[str, dict, str | None, bool]]:
-    """Yield each part of a config, as :func:`_parts`."""
+    """Yield each part of a config with a type, as :func:`_parts` does."""
     ours = cfg.get('default_scope', 'mmseg') in KNOWN
     for key, registry in TOP.items():
         yield from _parts(cfg.get(key), key, registry, ours)

@@ -45,10 +45,10 @@ def check_bases(path: Path) -> list[str]:
 
 
 def name_stock_configs() -> None:
-    """Let MMEngine find the configs that ``_base_ = 'mmseg::...'`` names.
+    """Make MMEngine find the configs that ``_base_ = 'mmseg::...'`` names.
 
-    Its table holds MMSegmentation's original distribution, ``mmsegmentation``. That of
-    the maintained line is another, and a package of this name is ours.
+    MMEngine's table maps ``mmseg`` to ``mmsegmentation``, the original distribution.
+    The maintained line has another name, and this project's package has that name.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
@@ -63,7 +63,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _unscoped(part: Any) -> Any:
-    """Drop the ``_scope_`` that MMEngine adds to each part of a base of a package."""
+    """Remove the ``_scope_`` that MMEngine adds to each part of a package's config."""
     if isinstance(part, dict):
         return {k: _unscoped(v) for k, v in part.items() if k != '_scope_'}
     if isinstance(part, list | tuple):
@@ -81,7 +81,7 @@ def _chain(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def base_files(path: Path) -> list[Path]:
-    """Return the files that a config names as its bases, of other packages too."""
+    """Return the files of a config's bases. They may be in other packages."""
     from mmengine.config import Config
 
     places = [Config._get_cfg_path(name, str(path))[0] for name in _bases(path)]

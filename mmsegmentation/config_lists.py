@@ -9,18 +9,18 @@ from mmsegmentation.config_arguments import find_class, typed_parts
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Arguments of transforms that are lists of choices in Python too. To all other
-# transforms two factors are those of width and height.
+# Arguments of transforms that are lists of choices, also in Python configs. For all
+# other transforms two factors are those of width and height.
 CHOICES = {'prob', 'scales'}
 VIEWS = 'MultiScaleFlipAug', 'scale_factor'
 
 
 def restore_tuples(cfg: 'Config') -> None:
-    """Turn lists of numbers into tuples where a part takes a tuple.
+    """Turn lists of numbers in ``cfg`` into tuples if a part expects a tuple.
 
-    JSON and YAML have no tuples, and MMCV takes ``scale=(128, 128)`` but no list. All
-    sizes and ranges of transforms become tuples, and the arguments whose default is
-    one. Python configs are left as they are.
+    JSON and YAML have no tuples, and MMCV accepts ``scale=(128, 128)`` but no list. All
+    sizes and ranges of transforms become tuples. So do arguments whose default is a
+    tuple. Python configs are not changed.
     """
     if Path(cfg.filename or '').suffix not in ('.json', '.yaml', '.yml'):
         return

@@ -1,4 +1,4 @@
-"""Pure-Python configs, of ``read_base()`` and classes, as the ones of names."""
+"""Conversion of pure-Python configs, with classes as types, to configs with names."""
 
 import ast
 import re
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def name_types(cfg: 'Config') -> 'Config':
-    """Return a pure-Python config with the name of each type in place of its class.
+    """Return a pure-Python config in which names replace the classes of its types.
 
-    What it imports is left out. A class that no registry of MMSegmentation has under
-    its name is named by its module. Other configs are returned as they are.
+    Imported names are left out. A class that no registry of MMSegmentation holds gets
+    the name of its module as a prefix. Other configs are returned unchanged.
     """
     from mmengine.config import Config
 
@@ -50,14 +50,17 @@ def _name_of(kind: Any, names: dict[Any, str]) -> Any:
 
 
 def _registered_names() -> dict[Any, str]:
-    """Return the name by which MMSegmentation finds each class, its own name first."""
+    """Return the name by which MMSegmentation finds each class.
+
+    The name of the class itself is preferred to an alias.
+    """
     from mmengine.registry import Registry
     from mmseg import registry
 
     names: dict[Any, str] = {}
     for first in vars(registry).values():
         level = first if isinstance(first, Registry) else None
-        seen: set[str] = set()  # a class below hides one of the same name above
+        seen: set[str] = set()  # a class hides the same name in parent registries
         while level is not None:
             level.import_from_location()
             for name, kind in level.module_dict.items():
@@ -70,10 +73,11 @@ def _registered_names() -> dict[Any, str]:
 
 
 def names_in_use(path: Path) -> set[str]:
-    """Return the names that a config file and its bases read, in whatever way.
+    """Return the names that a config file and its bases read.
 
-    As ``a``, ``_base_.a``, ``_base_['a']`` or ``{{_base_.a}}``; those of loops too. A
-    top-level name among them is a part of the config's own, and not misspelt.
+    A name may be read as ``a``, ``_base_.a``, ``_base_['a']`` or ``{{_base_.a}}``, or
+    in a loop. Such a top-level name is a helper variable of the config, and not
+    misspelt.
     """
     text = path.read_text(encoding='utf-8')
     found = set(re.findall(r'{{\s*_base_\.(\w+)', text))

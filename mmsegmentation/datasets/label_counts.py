@@ -1,4 +1,4 @@
-"""The labelled pixels of each class in a data set, by the files of its masks."""
+"""The number of labelled pixels of each class in a data set, read from its masks."""
 
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,33 @@ from mmsegmentation.datasets.sample_facts import (
     translate_ids,
 )
 
-# Masks of a stock data set that are read; a RecycleDataset reads all of its own.
+# Largest number of masks that are read from a stock data set. A RecycleDataset reads
+# all its masks.
 MASKS = 1000
 
 
 def class_names(leaf: Any, pixels: np.ndarray) -> list[str]:
-    """Return the names of the classes whose pixels are counted, or their ids."""
+    """Return the class names of a data set, or ids if it has no names.
+
+    Args:
+        leaf: The data set.
+        pixels: Pixels by class, (classes,).
+    """
     names = (getattr(leaf, 'metainfo', None) or {}).get('classes')
     return list(map(str, names or range(len(pixels))))
 
 
 def labels_of(leaf: Any) -> np.ndarray | None:
-    """Return the labelled pixels of each class, (classes,) int64.
+    """Return the number of labelled pixels of each class, (classes,) int64.
 
-    Of a stock data set these are those of 1,000 masks, of all masks where such a choice
-    holds one class or none. None where none can tell.
+    From a stock data set about 1,000 masks are read. If they hold at most one class,
+    all masks are read.
+
+    Returns:
+        None if the masks cannot be read without the data set's own transforms.
 
     Raises:
-        InputError: A mask holds an id that is no class, or an image cannot be used.
+        InputError: A mask holds an id that is not a class, or an image is damaged.
     """
     infos = infos_of(leaf)
     if hasattr(leaf, 'class_pixels'):
@@ -61,7 +70,7 @@ def _sum_masks(
     try:
         found = mask_facts(root, masks)
     except InputError:
-        return None  # no 8-bit masks: its own transform may read them
+        return None  # not 8-bit masks; the data set's own transform may read them
     total = np.zeros(count, np.int64)
     for info, mask in zip(infos, masks, strict=True):
         reduced, label_map = info.get('reduce_zero_label'), info.get('label_map')

@@ -72,13 +72,17 @@ def mask_facts(
 
 
 def mask_checksums(folder: Path | None, paths: Iterable[str]) -> dict[str, int]:
-    """Return a checksum of the ids of each mask, pixel by pixel, however it was saved.
+    """Return a CRC-32 checksum of the class ids of each mask by its path.
+
+    The checksum depends on the pixels only, and not on the compression of the file.
 
     Args:
-        folder: The data root, beside which they are kept, with :func:`mask_facts`.
+        folder: The data root. Beside it the checksums are kept in the same file as the
+            results of :func:`mask_facts`.
+        paths: Paths of the masks.
 
     Raises:
-        InputError: One is missing or damaged, or no mask.
+        InputError: A mask is missing or damaged, or a file is not a mask.
     """
     found = read_facts(folder, 'masks', paths, _mask_facts, _is_mask)
     return {path: int(facts[2]) for path, facts in found.items()}
@@ -89,7 +93,13 @@ def translate_ids(
     reduce_zero_label: bool,
     label_map: Mapping[int, int] | None = None,
 ) -> np.ndarray:
-    """Return pixels by id, (256,), after MMSegmentation's own changes of the ids."""
+    """Return pixel counts by id, (256,), after MMSegmentation's changes of the ids.
+
+    Args:
+        pixels: Pixel counts by the id in the file, (256,).
+        reduce_zero_label: Ignore id 0, and subtract 1 from the other ids.
+        label_map: New id by old id, applied after ``reduce_zero_label``.
+    """
     pixels = pixels.copy()
     if reduce_zero_label:
         moved = np.zeros_like(pixels)

@@ -153,7 +153,7 @@ def test_views__without_the_size_of_the_test_are_noted(resize, noted):
         }
     )
     note = (
-        'tta_pipeline resizes to (64, 64), test_dataloader to (32, 32); if that is not '
-        'meant, set tta_pipeline too'
+        'tta_pipeline resizes to (64, 64), but test_dataloader to (32, 32); if this '
+        'is not intended, set tta_pipeline too'
     )
     assert view_notes(cfg) == [note] * noted

@@ -7,27 +7,27 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
-# More channels than that are no image to OpenCV (its CV_CN_MAX).
+# Largest number of channels of an image in OpenCV (its CV_CN_MAX).
 OPENCV_CHANNELS = 128
 
 
 @TRANSFORMS.register_module()
 class FastPackSegInputs(PackSegInputs):
-    """MMSegmentation's packing, with a faster copy and, on request, labels in bytes.
+    """MMSegmentation's packing with a faster copy and, on request, uint8 labels.
 
-    The tensors are the same, in memory of their own. ``byte_labels`` saves seven of
-    eight bytes between the workers and the device. It needs
-    ``FastSegDataPreProcessor`` or our heads, which make the labels int64; other heads
-    stop with "expected scalar type Long".
+    The tensors equal MMSegmentation's, and they do not share memory with the input.
+    ``byte_labels`` saves seven of eight bytes between the workers and the device. It
+    needs ``FastSegDataPreProcessor`` or a head of this project, which convert the
+    labels to int64. Other heads stop with "expected scalar type Long".
 
-    Reads: ``img`` (H, W, C) and ``gt_seg_map`` (H, W), both uint8; other kinds are
-    packed by MMSegmentation's own code.
+    Reads: ``img`` (H, W, C) and ``gt_seg_map`` (H, W), both uint8. MMSegmentation's own
+    code packs other types.
     Writes: ``inputs`` (C, H, W) uint8 and ``data_samples``, whose ``gt_sem_seg`` is
     (1, H, W), int64 or uint8.
 
     Args:
         *args: As MMSegmentation's ``PackSegInputs``.
-        byte_labels: Leave the labels uint8.
+        byte_labels: Keep the labels as uint8 instead of int64.
         **kwargs: As MMSegmentation's ``PackSegInputs``.
     """
 
@@ -39,7 +39,7 @@ class FastPackSegInputs(PackSegInputs):
         results = dict(results)
         labels = results.get('gt_seg_map')
         if labels is not None and labels.ndim < 2:
-            # LoadAnnotations drops an axis of one row or column.
+            # LoadAnnotations removes an axis of length 1.
             results['gt_seg_map'] = _unsqueezed(labels, results)
         own: dict[str, np.ndarray] = {}
         for key, ndim in (('img', 3), ('gt_seg_map', 2)):
@@ -57,7 +57,7 @@ class FastPackSegInputs(PackSegInputs):
 
 
 def _unsqueezed(labels: np.ndarray, results: dict) -> np.ndarray:
-    """Return the labels of an image of one row or column as (H, W)."""
+    """Return the labels of an image with one row or one column as (H, W)."""
     for key in ('img_shape', 'ori_shape'):
         size = tuple(results.get(key, ()))[:2]
         if len(size) == 2 and 1 in size and size[0] * size[1] == labels.size:

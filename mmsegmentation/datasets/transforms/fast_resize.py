@@ -7,9 +7,9 @@ from mmseg.registry import TRANSFORMS
 class FastResize(Resize):
     """MMSegmentation's resize that leaves alone what has the right size already.
 
-    Then ``img`` and the label maps stay the arrays that they are, uncopied; the
-    metadata are written all the same. A side that ``keep_ratio`` would round to 0, as
-    of 1 x 2000 pixels, becomes 1.
+    In that case ``img`` and the label maps are not copied, and the metadata are written
+    as usual. If ``keep_ratio`` would round a side to 0, as for an image of 1 x 2000
+    pixels, the side becomes 1.
 
     Args: as MMSegmentation's ``Resize``.
     """
@@ -24,7 +24,7 @@ class FastResize(Resize):
         return results
 
     def _thin(self, results: dict) -> dict | None:
-        """Resize a picture that is so thin that its short side would round to 0."""
+        """Resize an image whose short side would round to 0; None for other images."""
         if not (self.scale and self.keep_ratio):
             return None
         size = mmcv.rescale_size(results['img'].shape[1::-1], self.scale)
