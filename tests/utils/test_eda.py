@@ -251,7 +251,7 @@ def test_classes__are_numbered_where_no_table_is_known(run, make_part, tmp_path)
     out = tmp_path / 'eda'
     _, text, err = run(main, root, '--out', out, '--jobs', 1)
     assert err == ''
-    assert f'{root}: no dataset.json, so its classes are numbered' in text
+    assert f'{root}: no dataset.json, so the classes are numbered' in text
     found = read_json(out / 'eda.json')
     assert found['classes'] == ['class 0', 'class 1', 'class 2', 'class 3']
     assert [row['pixels'] for row in found['all_labelled']] == [3, 0, 1, 1]

@@ -88,7 +88,7 @@ def test_vote__that_changes_no_pixel_is_that_member_with_no_gain(table, best, go
     assert scores['proposed'] == 'single'
     assert scores['vote_minus_best'] == {'difference': 0, 'interval': [0, 0]}
     assert scores['vote'] == scores['members'][NAMES[best]]
-    assert 'the vote of all images gains +0.0000 on these' in text
+    assert 'the vote of all images gains +0.0000, less than' in text
     assert f'{NAMES[best]} is proposed alone, with no gain' in text
 
 

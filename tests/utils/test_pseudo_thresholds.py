@@ -353,6 +353,6 @@ def test_command__too_few_images_to_fit_on_show_why_nothing_is_kept(
     few = make_predictions('few', own, SURE['a.png'], CLASSES, split='valid')
     code, out, err = run(main, pred, '--data-root', root, '--fit', few)
     assert code == 2
-    assert 'over 10 images or more): Background, Paper, Metal, Glass' in out
+    assert 'over at least 10 images): Background, Paper, Metal, Glass' in out
     assert 'no pixel is trusted; lower thresholds or --precision' in err
     assert not (root / 'pseudo').exists()

@@ -165,7 +165,7 @@ def test_classes__are_numbered_where_no_table_is_known(split, root, tmp_path):
     (root / 'dataset.json').unlink()
     printed, content = split()
     assert content['classes'] == ['class 0', 'class 1', 'class 2']
-    assert f'{root}: no dataset.json, so its classes are numbered' in printed
+    assert f'{root}: no dataset.json, so the classes are numbered' in printed
     (tmp_path / 'names.txt').write_text('sky\nroad\ncar\n')
     _, content = split('--classes', tmp_path / 'names.txt', '--overwrite')
     assert content['classes'] == ['sky', 'road', 'car']
