@@ -199,6 +199,6 @@ def test_beit__is_built_with_the_random_weights_of_stock():
 @pytest.mark.parametrize('size', [(56, 56), (28, 24), (28, 56)])
 def test_beit__refuses_images_of_another_size_with_the_way_out(size):
     model = FastBEiT(img_size=28, **SMALL)
-    message = rf'images of \(28, 28\), and got one of \({size[0]}, {size[1]}\); set'
+    message = rf'images of \(28, 28\), but got \({size[0]}, {size[1]}\); set'
     with pytest.raises(InputError, match=message):
         model(torch.rand(1, 3, *size))
