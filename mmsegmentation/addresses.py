@@ -1,6 +1,7 @@
-"""Addresses of the machines of a run, whose own names may mean the machine itself.
+"""Network addresses of the machines of a distributed run.
 
-Debian gives a machine's own name the address 127.0.1.1, which no other one reaches.
+The host name of a machine may resolve to a loopback address. On Debian it is 127.0.1.1,
+which other machines cannot reach.
 """
 
 import ipaddress
@@ -8,17 +9,17 @@ import socket
 import struct
 from contextlib import suppress
 
-# Of linux/sockios.h; the address stands after the name and four bytes more.
+# Constants of linux/sockios.h. The address follows the name and four more bytes.
 GET_ADDRESS, NAME_SIZE, ADDRESS = 0x8915, 16, slice(20, 24)
 
 
 def source_of(host: str, port: int) -> str:
-    """Return the address of this machine from which it sends to another.
+    """Return the address from which this machine sends to another machine.
 
     Nothing is sent.
 
     Raises:
-        OSError: The other's name is unknown, or no way leads there.
+        OSError: The host name is unknown, or there is no route to the host.
     """
     first, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     family, kind, _, _, place = first
@@ -28,7 +29,7 @@ def source_of(host: str, port: int) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address means the machine itself.
+    """Return whether an address means the machine itself.
 
     >>> [is_loopback(address) for address in ('127.0.1.1', '::1', '10.0.0.1')]
     [True, True, False]
@@ -37,7 +38,7 @@ def is_loopback(address: str) -> bool:
 
 
 def interface_of(address: str) -> str | None:
-    """Return the name of the network interface with an IPv4 address, such as eth0."""
+    """Return the network interface that has an IPv4 address, such as eth0, or None."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -45,7 +46,7 @@ def interface_of(address: str) -> str | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
         for _, name in socket.if_nameindex():
             asked = struct.pack(f'{NAME_SIZE}s24x', name.encode())
-            with suppress(OSError):  # it has none
+            with suppress(OSError):  # the interface has no address
                 found = fcntl.ioctl(way.fileno(), GET_ADDRESS, asked)
                 if socket.inet_ntoa(found[ADDRESS]) == address:
                     return name

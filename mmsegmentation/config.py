@@ -114,13 +114,14 @@ HELPER_KEYS = frozenset(
 
 
 def check_top_level_keys(cfg: 'Config') -> None:
-    """Refuse a top-level key that nothing reads: most often a misspelt one.
+    """Refuse a top-level key that nothing reads. Most often it is misspelt.
 
-    A name that starts with an underscore is the config's own, and so is one that
-    another part of the config reads. Classes and functions were imported or defined.
+    A name that starts with an underscore is accepted, and so is a name that another
+    part of the config reads. Imported or defined classes and functions are accepted
+    too.
 
     Raises:
-        InputError: A key is unknown; the message says which it may have been.
+        InputError: A key is unknown. The message names the most similar known key.
     """
     from mmsegmentation.config_types import names_in_use
 

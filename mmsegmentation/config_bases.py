@@ -179,12 +179,12 @@ def _are_related(old: str, new: str, kind: str) -> bool:
 
 
 def _check_preprocessor(path: Path, cfg: dict[str, Any], base: dict[str, Any]) -> None:
-    """Refuse a file that sets the name of a preprocessor, and not the model's.
+    """Refuse a config that sets ``data_preprocessor`` without effect on its model.
 
-    Not one of MMSegmentation's own, of which one does so.
+    MMSegmentation's own configs are accepted, because one of them does so.
 
     Raises:
-        InputError: The model keeps that of its base.
+        InputError: The model keeps the preprocessor of its base.
     """
     name = 'data_preprocessor'
     own, old = ((part.get('model') or {}).get(name) for part in (cfg, base))
@@ -224,7 +224,10 @@ def _check_names(path: Path, cfg: dict[str, Any], base: dict[str, Any]) -> list[
 
 
 def _values(cfg: Any) -> Iterator[tuple[tuple, Any]]:
-    """Yield what stands in the parts that are read, with its place; always alike."""
+    """Yield place and value of all entries in the parts that are read, in fixed order.
+
+    The part ``model`` comes first.
+    """
     for key in ('model', *sorted(RUNNER_KEYS - {'model'})):
         if key in cfg:
             yield from _inside(cfg[key], (key,))

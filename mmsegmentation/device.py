@@ -1,6 +1,7 @@
-"""The device of a command, and its first line: a GPU is never passed over in silence.
+"""The choice of a device, and the line that prints it.
 
-Only NVIDIA's GPUs are looked for. An AMD one is there in many laptops, and no use.
+If a machine has a GPU that torch cannot use, a command stops with an error. Only
+NVIDIA's GPUs are searched. Many laptops have an AMD GPU that torch cannot use.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 VARIABLE = 'CUDA_VISIBLE_DEVICES'
-# Values that show no GPU to a program; Slurm and containers set some of them.
+# Values that hide all GPUs from a program. Slurm and containers set some of them.
 NO_GPU = '', '-1', 'none', 'void', 'NoDevFiles'
 DEVICES, VERSION = Path('/dev'), Path('/proc/driver/nvidia/version')
 NAMES = {'fp32': 'float32', 'fp16': 'float16', 'bf16': 'bfloat16'}
@@ -25,19 +26,19 @@ NAMES = {'fp32': 'float32', 'fp16': 'float16', 'bf16': 'bfloat16'}
 
 def add_device_option(parser: Parser) -> None:
     """Add ``--device`` to the arguments of a command."""
-    text = 'where the model runs; a GPU if there is one, else the CPU'
+    text = 'device of the model (default: a GPU if there is one, else the CPU)'
     parser.add_argument('--device', choices=['cpu', 'cuda'], help=text)
 
 
 def choose_device(name: str | None) -> None:
-    """Have this process, and those that it starts, compute on a device.
+    """Choose the device of this process and of the processes that it starts.
 
     Args:
-        name: ``'cpu'``, ``'cuda'``, or None for a GPU where there is one.
+        name: ``'cpu'``, ``'cuda'``, or None for a GPU if there is one.
 
     Raises:
-        InputError: There is a GPU, and torch cannot use it; or ``'cuda'`` is asked for
-            and there is none.
+        InputError: The machine has a GPU that torch cannot use, or ``'cuda'`` is chosen
+            and there is no GPU.
     """
     if name == 'cpu':
         os.environ[VARIABLE] = ''
@@ -51,7 +52,7 @@ def choose_device(name: str | None) -> None:
 
 def _is_cpu_chosen() -> bool:
     shown = os.environ.get(VARIABLE)
-    # CUDA reads them up to the first that is none.
+    # CUDA reads the list up to the first invalid entry.
     return shown is not None and shown.split(',')[0].strip() in NO_GPU
 
 
@@ -67,22 +68,26 @@ def _find_gpu(required: bool) -> None:
         why = _reasons(str(caught[0].message) if caught else '')
         raise InputError(
             'GPU',
-            f'{count} in this machine, and torch cannot use it: {why}',
-            'mend that (driver and build must fit), or pass --device cpu',
+            f'{count} in this machine, but torch cannot use it: {why}',
+            'install a driver and a torch build that fit, or pass --device cpu',
         )
     if required:
-        raise InputError('--device cuda', 'there is no GPU', 'leave it out')
+        raise InputError('--device cuda', 'there is no GPU', 'remove it')
 
 
 def _reasons(warning: str) -> str:
-    """Return what may keep torch from a GPU; ``warning`` is what it said itself."""
+    """Return possible reasons why torch cannot use a GPU.
+
+    Args:
+        warning: The warning that torch printed itself.
+    """
     import torch
 
     build = f'CUDA {torch.version.cuda}' if torch.version.cuda else 'no CUDA'
     reasons = [f'driver {driver_version()}', f'torch {torch.__version__} for {build}']
     if VARIABLE in os.environ:
         reasons.append(f'{VARIABLE}={os.environ[VARIABLE]}')
-    # Its first sentence; advice and the place in torch's source follow.
+    # Only the first sentence. Advice and the place in torch's source follow it.
     first = warning.partition(': ')[2].partition('. ')[0]
     return ', '.join(reasons) + (f' ({first})' if first else '')
 
@@ -98,13 +103,13 @@ def driver_version() -> str:
 
 
 def count_gpus() -> int:
-    """Return how many of NVIDIA's GPUs this process may open, found without torch."""
+    """Return the number of NVIDIA GPUs that this process may open, without torch."""
     nodes = [p for p in DEVICES.glob('nvidia*') if p.name[len('nvidia') :].isdigit()]
     return sum(not _is_withheld(node) for node in nodes) or _count_by_nvml()
 
 
 def _is_withheld(node: Path) -> bool:
-    """Tell whether a job was given no access to a GPU: its control group forbids it."""
+    """Return whether the control group of a job forbids access to a GPU."""
     try:
         os.close(os.open(node, os.O_RDWR))
     except OSError as error:
@@ -113,7 +118,7 @@ def _is_withheld(node: Path) -> bool:
 
 
 def _count_by_nvml() -> int:
-    """Return the number of GPUs by NVIDIA's library: WSL has no files for them."""
+    """Return the number of GPUs from NVIDIA's library; WSL has no device files."""
     try:
         nvml = ctypes.CDLL('libnvidia-ml.so.1')
     except OSError:
@@ -127,13 +132,14 @@ def _count_by_nvml() -> int:
 
 
 def print_device(cfg: 'Config', training: bool = False) -> None:
-    """Print device and precision of a run, by its first process alone.
+    """Print device and precision of a run, in its first process only.
 
     Args:
-        training: Whether the precision is that of training, else of prediction.
+        cfg: The config of the run.
+        training: Print the precision of training instead of that of prediction.
 
     Raises:
-        InputError: The GPU computes nothing.
+        InputError: The GPU fails at a small computation.
     """
     from mmengine.device import get_device
     from mmengine.dist import get_world_size, is_main_process
@@ -151,10 +157,11 @@ def print_device(cfg: 'Config', training: bool = False) -> None:
 
 
 def _working_gpu() -> str:
-    """Return the name of this process' GPU, after it has computed something.
+    """Return the name of this process' GPU after a small computation on it.
 
     Raises:
-        InputError: It cannot: the build has no code for it, or others fill it.
+        InputError: The computation fails, because torch has no code for this GPU or
+            because other programs use all its memory.
     """
     import torch
 
@@ -163,7 +170,7 @@ def _working_gpu() -> str:
         (torch.zeros(1, device='cuda') + 1).item()
     except RuntimeError as error:
         first = str(error).partition('\n')[0]
-        what = f'computes nothing: {_reasons(f": {first}")}'
+        what = f'cannot compute: {_reasons(f": {first}")}'
         raise InputError(name, what, 'pass --device cpu') from None
     return name
 

@@ -1,4 +1,4 @@
-"""Checks of paths that need no torch: a mistake is reported within two seconds."""
+"""Checks of paths without torch, so that a mistake is reported within two seconds."""
 
 import errno
 import os
@@ -20,11 +20,12 @@ CONFIG_SUFFIXES = '.py', '.json', '.yaml', '.yml'
 def check_data(cfg: 'Config', keys: Iterable[str]) -> None:
     """Refuse data loaders whose folders are missing.
 
-    Of data sets that are not ours, only the ``data_root`` is checked, and only where it
-    is a path of this machine.
+    For data sets other than ``RecycleDataset``, only the ``data_root`` is checked, and
+    only if it is a path of this machine.
 
     Args:
-        keys: The data loaders, such as ``'train_dataloader'``.
+        cfg: The config.
+        keys: Names of the data loaders, such as ``'train_dataloader'``.
 
     Raises:
         InputError: A folder is missing.
@@ -43,24 +44,24 @@ def check_data(cfg: 'Config', keys: Iterable[str]) -> None:
 
 
 def is_ours(leaf: dict) -> bool:
-    """Tell whether a data set's config names a ``RecycleDataset``."""
+    """Return whether a data set's config names a ``RecycleDataset``."""
     kind = leaf.get('type')
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
     return name.rpartition('.')[2] == 'RecycleDataset'
 
 
 def is_local(leaf: dict) -> bool:
-    """Tell whether a data set's config names a ``data_root`` of this machine."""
+    """Return whether a data set's config names a ``data_root`` of this machine."""
     root = leaf.get('data_root')
     remote = leaf.get('backend_args') or (isinstance(root, str) and ':' in root)
     return isinstance(root, str) and bool(root) and not remote
 
 
 def check_is_config(path: str) -> None:
-    """Refuse a path that is no config file.
+    """Refuse a path that is not a config file.
 
     Raises:
-        InputError: It is missing, or a checkpoint.
+        InputError: The file is missing, or a checkpoint.
     """
     if Path(path).suffix in CHECKPOINT_SUFFIXES:
         raise InputError(
@@ -73,10 +74,10 @@ def check_is_config(path: str) -> None:
 
 
 def check_are_checkpoints(paths: Sequence[str | Path]) -> None:
-    """Refuse paths that are no checkpoints.
+    """Refuse paths that are not checkpoints.
 
     Raises:
-        InputError: One is missing, or a config.
+        InputError: A file is missing, or a config.
     """
     for path in paths:
         if Path(path).suffix in CONFIG_SUFFIXES:
@@ -90,10 +91,10 @@ def check_are_checkpoints(paths: Sequence[str | Path]) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file or folder that cannot be made.
+    """Refuse a file or folder that cannot be created.
 
     Raises:
-        InputError: A parent is no folder, or one that this user may not write to.
+        InputError: A parent is not a folder, or this user may not write to it.
     """
     place = next(parent for parent in _upwards(path) if os.path.lexists(parent))
     number = 0
@@ -107,10 +108,10 @@ def check_writable(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder that cannot be made, or that is a file.
+    """Refuse a path at which no folder can be created.
 
     Raises:
-        InputError: It is.
+        InputError: The path is a file, or see :func:`check_writable`.
     """
     if path.exists() and not path.is_dir():
         raise InputError(path, 'is a file', 'name a folder')

@@ -185,10 +185,14 @@ def sha256_of(path: Path) -> str:
 
 
 def require_folder(path: Path, way_out: str = 'check the path') -> None:
-    """Stop if ``path`` is no folder.
+    """Stop if ``path`` is not a folder.
+
+    Args:
+        path: The folder.
+        way_out: The last part of the message.
 
     Raises:
-        InputError: It is missing, or a file.
+        InputError: The path is missing, or a file.
     """
     if not path.is_dir():
         what = 'is a file, not a folder' if path.exists() else 'no such folder'
@@ -269,7 +273,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def check_replaceable(path: Path, marker: str, overwrite: bool) -> None:
-    """Raise what :func:`whole_folder` would, before any work is done for ``path``."""
+    """Stop if :func:`whole_folder` would refuse to write or replace ``path``.
+
+    Raises:
+        InputError: The path exists and ``overwrite`` is false, it is a file, or it is a
+            folder with content but without the file ``marker``.
+    """
     refuse_existing(path, overwrite)
     if path.exists() and not path.is_dir():
         raise InputError(path, 'is a file', 'name a folder')

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mmengine.runner import Runner
     from torch import Tensor, nn
 
-# What a model is tried with where no size of its images is known.
+# Height and width of the trial images if the size of the real ones is unknown.
 ANY_SIZE = 512, 512
 
 
@@ -17,9 +17,10 @@ def check_model(runner: 'Runner') -> None:
     """Refuse a model that cannot be trained on the data of its run.
 
     Raises:
-        InputError: A head has more classes than the data, or loses class weights of
-            another number; or takes other channels than the backbone gives; or a batch
-            of one image meets a batch norm.
+        InputError: The number of classes of a head differs from the data; the number of
+            class weights of a loss differs from the outputs of its head; the input
+            channels of a head differ from the maps of the backbone; or a batch norm
+            would get a batch of one image.
     """
     from mmsegmentation.datasets.leaves import leaves_of
     from mmsegmentation.engine.unwrap import unwrapped
@@ -36,10 +37,10 @@ def check_model(runner: 'Runner') -> None:
 
 
 def heads_of(model: 'nn.Module') -> Iterator[tuple[str, Any]]:
-    """Yield the decode heads of a segmentor with their names, as ``auxiliary_head.0``.
+    """Yield the decode heads of a segmentor with names such as ``auxiliary_head.0``.
 
-    Only heads that take labels of the data: not those that override the loss, as
-    STDC's, which learns edges.
+    Auxiliary heads that override the loss are left out, because they may learn
+    something else than the labels. STDC's head, for example, learns edges.
     """
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
@@ -56,7 +57,7 @@ def heads_of(model: 'nn.Module') -> Iterator[tuple[str, Any]]:
 
 
 def num_classes_of(head: Any) -> int:
-    """Return how many classes a head tells apart: two with one output."""
+    """Return the number of classes of a head; a head with one output has two."""
     if getattr(head, 'out_channels', None) == 1:
         return max(2, head.num_classes)
     return getattr(head, 'num_classes', 0)
@@ -68,7 +69,7 @@ def _check_classes(name: str, head: Any, count: int) -> None:
         return
     way_out = f'set it to {count}'
     if head.out_channels == 1:
-        way_out = f'set it to {count} and leave out out_channels'
+        way_out = f'set it to {count} and remove out_channels'
     raise InputError(
         f'model.{name}.num_classes',
         f'the head has {own} classes, but the data set has {count}',
@@ -87,12 +88,12 @@ def _check_class_weights(name: str, head: Any) -> None:
                 f'model.{name}.loss_decode.class_weight',
                 f'has {len(weights)} numbers, but the head has {head.out_channels} '
                 'outputs',
-                'give a weight for each',
+                'set one weight for each output',
             )
 
 
 def _smallest_batch(loader: Any) -> tuple[int, bool]:
-    """Return the size of the smallest batch of a process; whether it is a remainder."""
+    """Return the size of a process' smallest batch, and whether it is a remainder."""
     size = loader.batch_size or 0
     endless = 'Infinite' in type(loader.sampler).__name__
     if not size or endless or loader.drop_last:
@@ -102,10 +103,10 @@ def _smallest_batch(loader: Any) -> tuple[int, bool]:
 
 
 def _try(model: 'nn.Module', batch: int, is_rest: bool) -> None:
-    """Send a batch without content through backbone and heads.
+    """Send a batch through backbone and heads on PyTorch's meta device.
 
-    On PyTorch's meta device: shapes alone, in a fraction of a second. Parts that cannot
-    do that are left to the first step.
+    This computes shapes only and takes a fraction of a second. Parts that do not
+    support it are not checked.
     """
     import torch
     from mmengine.dist import get_world_size
@@ -115,7 +116,7 @@ def _try(model: 'nn.Module', batch: int, is_rest: bool) -> None:
         return
     modes = {part: part.training for part in model.modules()}
     if get_world_size() > 1:
-        model.eval()  # batch norms of several processes wait for each other
+        model.eval()  # in training, batch norms would wait for the other processes
     size = getattr(model.data_preprocessor, 'size', None)
     try:
         images = torch.empty(batch, 3, *(size or ANY_SIZE), device='meta')
@@ -123,7 +124,7 @@ def _try(model: 'nn.Module', batch: int, is_rest: bool) -> None:
     except InputError as error:
         if size or 'channels' in str(error):
             raise
-    except Exception as error:  # whatever the parts of a config raise
+    except Exception as error:  # parts of a config may raise any error
         if 'more than 1 value per channel' in str(error):
             raise _too_small(batch, is_rest) from None
     finally:
@@ -145,15 +146,15 @@ def _try_parts(model: Any, images: 'Tensor') -> None:
         if any(not -len(maps) <= i < len(maps) for i in chosen):
             raise InputError(
                 f'model.{name}.in_index',
-                f'is {index}, but the {giver} gives maps of these channels: '
+                f'is {index}, but the {giver} returns maps of these channels: '
                 f'{_channels(maps)}',
-                f'name them from 0 to {len(maps) - 1}',
+                f'use indices from 0 to {len(maps) - 1}',
             )
         wanted = head.in_channels
         wanted = list(wanted) if isinstance(wanted, Sequence) else wanted
         _check_channels(name, wanted, [maps[i] for i in chosen], giver)
         if '.' not in name or not name.startswith('decode_head'):
-            _on_meta(head, maps)  # those of a cascade want each other's results
+            _on_meta(head, maps)  # heads of a cascade need the results of earlier ones
 
 
 def _check_channels(
@@ -165,7 +166,7 @@ def _check_channels(
     right = found if isinstance(wanted, list) else sum(found)
     raise InputError(
         f'model.{name}.in_channels',
-        f'is {wanted}, but the {giver} gives maps of these channels: {found}',
+        f'is {wanted}, but the {giver} returns maps of these channels: {found}',
         f'set it to {right}, or choose another {giver}',
     )
 
@@ -185,7 +186,7 @@ def _on_meta(module: Any, given: Any) -> Any:
 
 def _too_small(batch: int, is_rest: bool) -> InputError:
     what = (
-        f'the last batch of an epoch holds {batch} image, and a batch norm needs two '
+        f'the last batch of an epoch holds {batch} image, but a batch norm needs two '
         'values of each channel'
     )
     if is_rest:

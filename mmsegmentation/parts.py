@@ -48,10 +48,10 @@ def check_pseudo_part(name: str, thing: str) -> str:
 
 
 def check_images(images: Path) -> None:
-    """Refuse a folder of images of a data root that is missing.
+    """Refuse an image folder of a data root that is missing.
 
     Raises:
-        InputError: There is none; the message names the command that makes it.
+        InputError: It is missing. The message names the command that creates it.
     """
     if images.is_dir():
         return

@@ -206,7 +206,10 @@ def _places(part: Any) -> Iterator[tuple[dict, str]]:
 
 
 def _is_address(name: Any) -> bool:
-    """Tell a path or an address from a name that only the part itself knows."""
+    """Return whether a name is a path or an address.
+
+    Any other name is known only to the part itself.
+    """
     return isinstance(name, str) and (
         '://' in name
         or Path(name).suffix in CHECKPOINT_SUFFIXES

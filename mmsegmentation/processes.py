@@ -40,12 +40,12 @@ BEGUN, SAVED, MEETING, PEER = (
 )
 # Seconds in which a process that is there answers.
 PATIENCE = 5
-# Seconds in which all processes of a launch have started.
+# Time in seconds that all processes of a launch have to start.
 MEETING_SECONDS = 300
 
 
 def add_launcher_options(parser: Parser) -> None:
-    """Add ``--launcher`` to the arguments of a command, as MMSegmentation has it."""
+    """Add ``--launcher`` and ``--local-rank`` to a command, as in MMSegmentation."""
     add = parser.add_argument
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
     add('--launcher', choices=launchers, default='none', help='see torchrun --help')
@@ -54,7 +54,10 @@ def add_launcher_options(parser: Parser) -> None:
 
 
 def take_local_rank(args: Namespace) -> None:
-    """Put ``--local-rank`` where MMEngine looks for it, unless it is there already."""
+    """Copy ``--local-rank`` to the environment variable that MMEngine reads.
+
+    A variable that is already set is kept.
+    """
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
@@ -130,12 +133,12 @@ def _check_own_gpu(launcher: str) -> None:
     """Refuse more processes on a machine than it has GPUs.
 
     Raises:
-        InputError: There is none left for this one.
+        InputError: There is no GPU for this process.
     """
     import torch
 
     count, local = torch.cuda.device_count(), int(os.environ['LOCAL_RANK'])
-    if launcher != 'slurm' and local >= count:  # of Slurm, MMEngine shares them out
+    if launcher != 'slurm' and local >= count:  # under Slurm, MMEngine assigns GPUs
         raise InputError(
             _name(),
             f'is number {local + 1} on a machine with {count} GPUs',
@@ -168,7 +171,7 @@ def _meeting() -> dict[str, Any]:
         store = TCPStore(host, port, is_master=False)
         own = source_of(host, port)
     if _on_several_machines() and (name := interface_of(own)):
-        # By itself gloo takes the address of this machine's own name.
+        # By default gloo uses the address to which the machine's host name resolves.
         os.environ.setdefault('GLOO_SOCKET_IFNAME', name)
     return {'store': store, 'rank': rank, 'world_size': int(os.environ['WORLD_SIZE'])}
 
@@ -183,25 +186,27 @@ def _on_several_machines() -> bool:
 
 
 def _own_address(launch: 'TCPStore') -> str:
-    """Return the address of the main process' machine, as the others reach it.
+    """Return the address at which others reach the machine of the main process.
 
     Raises:
-        InputError: It has none, and no other machine told its own.
+        InputError: It is a loopback address, and no other machine announced its own.
     """
     host, port = _launcher_place()
     own = source_of(host, int(port))
     if not (is_loopback(own) and _on_several_machines()):
         return own
     peer = _read(launch, PEER, 'another machine')
-    # The way to another machine starts at the address that is wanted.
+    # The route to another machine starts at the address that others can reach.
     return own if is_loopback(peer) else source_of(peer, 1)
 
 
 def _wait_for_meeting(launch: 'TCPStore') -> tuple[str, int]:
-    """Return address and port; those of a main process that is gone do not answer.
+    """Return address and port of the main process once it answers there.
+
+    The announced address may belong to an earlier main process that is gone.
 
     Raises:
-        InputError: Nothing was announced in time, or nobody answered there.
+        InputError: No address was announced in time, or nothing answered there.
     """
     host, port = _launcher_place()
     if os.environ.get('GROUP_RANK') != '0':  # on another machine than the main process

@@ -1,4 +1,4 @@
-"""Real labels alone, for as many steps: what pseudo labels are judged against."""
+"""A training on real labels alone, with which pseudo labels are compared."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,29 +11,30 @@ if TYPE_CHECKING:
 
 
 def use_real_labels_alone(cfg: 'Config') -> None:
-    """Take the pseudo labels out of ``cfg``, and keep its number of steps.
+    """Remove the pseudo labels from ``cfg``, and keep its number of steps.
 
-    Schedule, batch size, hooks and wrappers stay as they are. A ratio of data sets
-    keeps the entries of those that stay. In a run by epochs the sampler goes on through
-    further passes, so that an epoch has as many steps as with the pseudo labels. A
-    transform that takes pixels from pseudo-labelled images alone takes them from all.
+    Schedule, batch size, hooks and wrappers do not change. A ratio of data sets keeps
+    the entries of the remaining ones. In a run by epochs, the sampler makes several
+    passes over the data, so that an epoch has the same number of steps as with pseudo
+    labels. A transform that takes pixels only from pseudo-labelled images takes them
+    from all images.
 
     Raises:
-        InputError: ``cfg`` trains on no pseudo labels, or on nothing else.
+        InputError: ``cfg`` trains on no pseudo labels, or on pseudo labels only.
     """
     if not pseudo_sets(cfg):
         raise InputError(
             '--without-pseudo',
             'the config trains on no pseudo labels',
-            'leave it out, or name a config of configs/pseudo',
+            'remove it, or use a config of configs/pseudo',
         )
     loader = cfg.train_dataloader
     real = _real_part(loader.dataset)
     if real is None:
         raise InputError(
             cfg.filename or 'config',
-            'trains on pseudo labels alone: no real labels are left to compare with',
-            'mix real labels in, as in configs/pseudo',
+            'trains on pseudo labels only, so nothing is left without them',
+            'add real labels, as in configs/pseudo',
         )
     if 'max_epochs' in cfg.train_cfg:
         loader.sampler = {
@@ -45,7 +46,7 @@ def use_real_labels_alone(cfg: 'Config') -> None:
 
 
 def _real_part(dataset: Any) -> Any:
-    """Return the config of a data set without pseudo labels; None if none is left."""
+    """Return a data set's config without pseudo labels, or None if nothing is left."""
     if dataset.get('datasets'):
         pairs = [(i, _real_part(part)) for i, part in enumerate(dataset['datasets'])]
         pairs = [(i, part) for i, part in pairs if part is not None]
@@ -67,7 +68,7 @@ def _with_real_donors(step: Any) -> Any:
 
 
 def _without_pipelines(part: Any) -> Any:
-    """Return a config of data sets that are counted, and never read."""
+    """Return a config of data sets whose samples are counted but never read."""
     if isinstance(part, list | tuple):
         return [_without_pipelines(each) for each in part]
     if not isinstance(part, dict):

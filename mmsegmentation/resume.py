@@ -16,8 +16,9 @@ STATES = 'epoch_*.pth', 'iter_*.pth'
 def checkpoint_folder(work_dir: Path, cfg: 'Config') -> Path:
     """Return the folder of a run's checkpoints.
 
-    MMEngine's ``CheckpointHook`` with an ``out_dir`` writes into a folder there, named
-    as the work folder. One that is no path of this machine is not looked into.
+    MMEngine's ``CheckpointHook`` with an ``out_dir`` writes into a folder there, which
+    has the name of the work folder. If ``out_dir`` is an address such as ``s3://``, the
+    work folder is returned.
     """
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     out_dir = str(hook.get('out_dir') or '')
@@ -27,7 +28,9 @@ def checkpoint_folder(work_dir: Path, cfg: 'Config') -> Path:
 
 
 def check_resumable(work_dir: Path, folder: Path) -> None:
-    """Refuse to go on where there was no run; as :func:`find_start`, without reading.
+    """Refuse to resume if there was no run.
+
+    Unlike :func:`find_start`, this reads no checkpoint.
 
     Raises:
         InputError: There is neither a checkpoint nor a log.
@@ -42,8 +45,9 @@ def find_start(
     """Return the newest whole checkpoint of a run, and what is to be said of it.
 
     Args:
-        folder: Where its checkpoints are, as of :func:`checkpoint_folder`; the work
-            folder if not given.
+        work_dir: The work folder.
+        folder: Folder of the checkpoints, from :func:`checkpoint_folder`. If None, the
+            work folder.
 
     Returns:
         The path, None where the run was killed before its first checkpoint; and a line
@@ -70,8 +74,9 @@ def find_start(
 def noted_checkpoint(work_dir: Path) -> Path | None:
     """Return the checkpoint that ``last_checkpoint`` names, None where it names none.
 
-    The file may be gone. The folder may have been moved since: the name alone counts,
-    but for a checkpoint in a folder of its own, as of :func:`checkpoint_folder`.
+    The file may be missing. The work folder may have been moved, so that only the name
+    of the file counts. A checkpoint in a folder of its own, as
+    :func:`checkpoint_folder` describes, is the exception.
     """
     try:
         text = (work_dir / 'last_checkpoint').read_text('utf-8')
@@ -80,7 +85,7 @@ def noted_checkpoint(work_dir: Path) -> Path | None:
     noted = Path(text.strip())
     if not noted.name:
         return None
-    # A folder with logs is another run's, of which this one may be a copy.
+    # A folder with logs belongs to another run, and this run may be a copy of it.
     is_apart = noted.parent.name == work_dir.absolute().name and noted.is_file()
     if is_apart and not any(noted.parent.glob('*/vis_data')):
         return noted

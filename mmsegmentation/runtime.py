@@ -1,4 +1,4 @@
-"""What the commands that need a model share: quiet imports, configs, runners."""
+"""Shared code of the commands with a model: quiet imports, configs, runners."""
 
 import contextlib
 import io
@@ -49,10 +49,10 @@ def read_config(
     needs: Sequence[str] = (),
     data_root: str | None = None,
 ) -> 'Config':
-    """Read a config as :func:`parse_config`, and import the parts that it names.
+    """Read a config with :func:`parse_config`, and import its parts.
 
     Raises:
-        InputError: As there, or as of :func:`import_parts`.
+        InputError: See :func:`parse_config` and :func:`import_parts`.
     """
     cfg = parse_config(path, options, needs, data_root)
     import_parts(cfg)
@@ -67,7 +67,7 @@ def parse_config(
 ) -> 'Config':
     """Read a config file and the ``key=value`` pairs that change it.
 
-    It imports no torch, so that mistakes in arguments are reported within a second.
+    This does not import torch, so that mistakes are reported within a second.
 
     Args:
         needs: Parts without which it is of no use, such as ``train_dataloader``.
@@ -110,7 +110,7 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
         check_option(key)
     try:
         cfg = name_types(Config.fromfile(path, import_custom_modules=False))
-        # In MMEngine's own scope a hook of ours is not found by its name.
+        # In MMEngine's own scope the hooks of this project are not found by name.
         cfg.default_scope = cfg.get('default_scope') or 'mmseg'
         # Or its text would be laid out by yapf, for seconds, at each checkpoint; the
         # argument of that name does not arrive.
@@ -126,12 +126,13 @@ def _read(path: str, options: Sequence[str]) -> 'Config':
 
 
 def import_parts(cfg: 'Config') -> None:
-    """Import our parts and a config's ``custom_imports``: torch, which takes seconds.
+    """Import the parts of this project and the ``custom_imports`` of a config.
 
-    Stock configs import none of ours, whose hooks and writers the commands add.
+    Stock configs do not import this project, but the commands add its hooks and
+    writers. The import of torch takes seconds.
 
     Raises:
-        InputError: There is no such module, or it cannot be imported.
+        InputError: A module is missing or cannot be imported.
     """
     with waiting('importing'), quiet():
         from mmengine.utils import import_modules_from_strings

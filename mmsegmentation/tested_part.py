@@ -1,4 +1,4 @@
-"""The images that a model is tested on: a part of a data root, or of a config."""
+"""The images that a model is tested on, from a data root or from a config."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -14,7 +14,7 @@ from mmsegmentation.folds import ROLES, Fold
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Data loaders that stand for the parts, where data do not lie as in a data root.
+# Data loaders of the parts, for data that have another layout than a data root.
 LOADERS = {
     'train': 'train_dataloader',
     'valid': 'val_dataloader',
@@ -24,11 +24,11 @@ LOADERS = {
 
 @dataclass(frozen=True)
 class Part:
-    """What is tested.
+    """The images that are tested.
 
     Attributes:
-        images: The folders of its images.
-        labelled: Whether all its images have labels.
+        images: The folders of the images.
+        labelled: Whether all the images have labels.
     """
 
     images: tuple[Path, ...]
@@ -40,14 +40,19 @@ def choose_part(
 ) -> Part:
     """Point the test loader of ``cfg`` at a part of the data.
 
-    In a data root it is the folder of that name. Other data have no such folders: there
-    the part is the data set of its data loader, such as ``val_dataloader``. Labels are
-    read where there are some; else no pipeline step asks for them.
+    In a data root the part is the folder with its name. For other data it is the data
+    set of its data loader, such as ``val_dataloader``. If there are no labels, the
+    pipeline steps that load them are removed.
 
     Args:
+        cfg: The config. Its ``test_dataloader`` is changed.
         split: ``'train'``, ``'valid'`` or ``'test'``.
-        fold: The images that it left out, or trained on; they may be in other parts.
-        tta: Whether the ``tta_pipeline`` reads them.
+        fold: With a fold, the part is the images that it trains or validates on. They
+            may lie in other folders.
+        tta: Use the ``tta_pipeline``.
+
+    Returns:
+        The image folders, and whether all images have labels.
 
     Raises:
         InputError: The config has no such part.
@@ -93,14 +98,14 @@ def _of_data_root(dataset: dict, folder: str) -> Any:
 
 
 def _of_loader(cfg: 'Config', split: str) -> list[Any]:
-    """Return the data sets of the loader of a part, without what wraps them."""
+    """Return the data sets of the loader of a part, without their wrappers."""
     key = LOADERS[split]
     dataset = (cfg.get(key) or {}).get('dataset')
     if not dataset:
         others = [name for name, other in LOADERS.items() if cfg.get(other)]
         raise InputError(
             key,
-            f'is not set, and nothing else says which images are {split}',
+            f'is not set, so the images of {split} are unknown',
             f'pass --split {others[-1]}',
         )
     leaves = [deepcopy(leaf) for leaf in leaves_of(dataset)]
@@ -111,7 +116,7 @@ def _of_loader(cfg: 'Config', split: str) -> list[Any]:
                 'its data set has no data_root to choose a part of',
                 'name one RecycleDataset, as _base_/datasets/recycle.py does',
             )
-        if split == 'train':  # its pipeline draws other pictures
+        if split == 'train':  # the training pipeline changes images at random
             leaf['pipeline'] = deepcopy(_test_pipeline(cfg))
     return leaves
 
@@ -139,7 +144,7 @@ def _join(leaves: list[Any]) -> Any:
 
 
 def _without_labels(groups: Sequence[Sequence[Any]]) -> list[list]:
-    # An empty group of alternatives would be an error to TestTimeAug.
+    # TestTimeAug does not accept an empty group of alternatives.
     kept = [[step for step in g if step['type'] != 'LoadAnnotations'] for g in groups]
     for step in (step for group in kept for step in group if 'transforms' in step):
         step['transforms'] = _without_labels(step['transforms'])

@@ -1,4 +1,4 @@
-"""How many steps a model was trained, those of the weights it began with included."""
+"""The number of training steps of a model, including those of its initial weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ KEY = 'steps'
 
 
 def noted_steps(content: Mapping[str, Any]) -> int | None:
-    """Return the steps of a checkpoint in all; None where it does not say.
+    """Return the total training steps of a checkpoint, or None if it has no record.
 
     Args:
-        content: The checkpoint; or ``{'meta': ...}``.
+        content: The content of the checkpoint, or only ``{'meta': ...}``.
     """
     meta = content.get('meta')
     steps = meta.get(KEY) if isinstance(meta, dict) else None
@@ -18,16 +18,17 @@ def noted_steps(content: Mapping[str, Any]) -> int | None:
 
 
 def steps_before(content: Mapping[str, Any], resumed: bool) -> int | None:
-    """Return the steps that a run's weights had been trained before its own first one.
+    """Return the number of steps that a run's initial weights were trained.
 
-    Weights that were trained on no data root, such as ImageNet's, count as none.
+    Only steps on a data root count. For weights from other data, such as ImageNet, the
+    number is 0.
 
     Args:
         content: The checkpoint that the run starts from; empty if there is none.
-        resumed: Whether the run goes on, rather than begins, there.
+        resumed: Whether the run resumes the training of the checkpoint.
 
     Returns:
-        None where they are of a data root, and do not say.
+        None if the weights were trained on a data root but have no record of steps.
     """
     steps, meta = noted_steps(content), content.get('meta')
     meta = meta if isinstance(meta, dict) else {}

@@ -1,11 +1,11 @@
-"""Hooks that each training has, whatever its config."""
+"""Hooks that every training has, whatever its config."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Their keys in default_hooks; None there turns one off.
+# Types of the hooks by their keys in default_hooks. The value None turns a hook off.
 HOOKS = {
     'sample_check': 'SampleCheckHook',
     'quarantine': 'QuarantineHook',
@@ -16,10 +16,10 @@ HOOKS = {
 
 
 def add_hooks(cfg: 'Config') -> None:
-    """Give a config the guards, the progress and the best checkpoint of our own.
+    """Add the hooks of this project to a config, and keep the best checkpoint.
 
-    As those that MMSegmentation ships name none of them. A hook that ``cfg`` names
-    stays as it is, and so does a ``save_best``.
+    MMSegmentation's own configs name none of these hooks. A hook that ``cfg`` names is
+    not changed, and neither is a ``save_best``.
     """
     hooks = dict(cfg.get('default_hooks') or {})
     named = [*hooks.values(), *(cfg.get('custom_hooks') or [])]

@@ -19,8 +19,9 @@ class ClassWeightHook(Hook):
     The pixels are counted in the training masks themselves, those of a fold where one
     is left out. All losses of the heads that take a ``class_weight`` get it:
     MMSegmentation's ``CrossEntropyLoss`` and ``LovaszLoss``. A weighted cross entropy
-    is the mean over the weights of labelled pixels, ``avg_non_ignore`` or not, of all
-    processes. Nothing of it is in checkpoints: a resumed run counts again.
+    is divided by the sum of the weights of the labelled pixels of all processes, with
+    or without ``avg_non_ignore``. Checkpoints hold no weights: a resumed run counts
+    again.
 
     Args:
         power: 1 weighs a class by the inverse of its pixels, 0.5 by that of their root,

@@ -24,7 +24,7 @@ from mmsegmentation.engine.whole_checkpoint_hook import WholeCheckpointHook
 from mmsegmentation.files import write_json
 
 RECORD = 'not_finite.json'
-# What FSDP puts before the names of what it divides.
+# Prefix of the names of weights that FSDP divides.
 DIVIDED = '_fsdp_wrapped_module.'
 SHOWN = 4
 
@@ -34,12 +34,12 @@ class FiniteLossHook(Hook):
     """Keep a loss or gradient that is not finite out of the weights.
 
     The optimiser makes no such step: weights, its own state and the statistics of batch
-    norm stay what they were. A loss is the mean that the log has. Up to ``max_skips``
-    steps of a run are left out; at the next one the run stops, after a checkpoint of
-    the state before that step. The work folder's ``not_finite.json`` names the images
-    of each such batch, and its losses. Of gradients it reads the norm alone, where
-    ``clip_grad`` computes it. A checkpoint whose weights are not finite is never
-    written.
+    norm do not change. A loss with several values counts with their mean, as in the
+    log. Up to ``max_skips`` steps of a run are left out. At the next one the run stops,
+    after a checkpoint of the state before that step. The work folder's
+    ``not_finite.json`` names the images of each such batch, and its losses. Gradients
+    are checked only by their norm, if ``clip_grad`` computes it. A checkpoint whose
+    weights are not finite is never written.
 
     A GPU does not wait: the loss is on its way from the forward pass while the backward
     pass is queued, and read when that is done.
@@ -168,7 +168,7 @@ class FiniteLossHook(Hook):
         self._spoilt = True
         if self._live:
             torch._foreach_copy_(self._live, self._kept)
-        # Under FSDP each process has a part of them.
+        # Under FSDP each process holds a part of the weights.
         own = first_not_finite(dict(unwrapped(runner.model).named_parameters()))
         spoilt = next(filter(None, all_gather_object(own)), None)
         if spoilt:

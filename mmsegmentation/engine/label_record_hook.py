@@ -16,19 +16,19 @@ from mmsegmentation.datasets.sample_facts import mask_checksums
 
 @HOOKS.register_module()
 class LabelRecordHook(Hook):
-    """Print a line where a resumed run finds other labels than its checkpoint noted.
+    """Print a line if the training masks changed since a resumed checkpoint.
 
-    Each checkpoint gets a checksum of every training mask, of its class ids alone: a
-    data root that was moved or copied is the same. The masks were read when the data
-    were checked; nothing is decoded for it. Of stock data sets up to 1,000 masks are
-    noted.
+    Each checkpoint records a checksum of every training mask. The checksum depends on
+    the class ids only, so that a data root may be moved or copied. It costs no time,
+    because the check of the data has read the masks already. For stock data sets the
+    checksums of up to 1,000 masks are recorded.
     """
 
     def __init__(self) -> None:
         self._now: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Note the labels as they are."""
+        """Compute the checksums of the training masks."""
         if is_main_process():
             for leaf in leaves_of(runner.train_dataloader.dataset):
                 self._now.update(_checksums_of(leaf))
@@ -38,7 +38,7 @@ class LabelRecordHook(Hook):
         return {'masks': dict(self._now)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Print what is not as it was."""
+        """Print the differences between the recorded checksums and the present ones."""
         before, now = state['masks'], self._now
         if not (is_main_process() and before and now) or before == now:
             return
@@ -46,8 +46,8 @@ class LabelRecordHook(Hook):
         changed = {name for name in before.keys() & now if before[name] != now[name]}
         print(
             f'training masks since the checkpoint: {len(changed)} changed, {len(new)} '
-            f'new, {len(gone)} gone, {min(changed or new or gone)} first; the run goes '
-            'on with the present ones',
+            f'new, {len(gone)} gone, {min(changed or new or gone)} first; the run '
+            'continues with the present masks',
             flush=True,
         )
 
@@ -66,7 +66,7 @@ def _checksums_of(leaf: Any) -> dict[str, int]:
     try:
         found = mask_checksums(root, masks)
     except InputError:
-        return {}  # no 8-bit masks: its own transform may read them
+        return {}  # not 8-bit masks; the data set's own transform may read them
     return {
         Path(os.path.relpath(path, root or Path())).as_posix(): checksum
         for path, checksum in found.items()

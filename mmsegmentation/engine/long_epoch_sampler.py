@@ -9,19 +9,20 @@ from torch.utils.data import Sampler
 
 @DATA_SAMPLERS.register_module()
 class LongEpochSampler(Sampler):
-    """Passes over the data, one after the other, in epochs as long as of other data.
+    """Sampler whose epochs are as long as those of another data set.
 
-    A run without the pseudo labels takes as many steps an epoch with it as the run with
-    them: what an epoch has no room for, or room left for, is for the next one.
+    A run without pseudo labels uses it to make as many steps in an epoch as the run
+    with them. It passes over the data again and again. A pass may begin in one epoch
+    and end in the next one.
 
-    For ``EpochBasedTrainLoop``. What it yields follows from seed and epoch alone.
+    It is made for ``EpochBasedTrainLoop``. The samples depend on seed and epoch only.
 
     Args:
-        dataset: The data that are gone through.
+        dataset: The data set.
         sampler: Config of the sampler of one pass, such as ``SeededSampler``.
-        like: Config of the data whose number of samples is the length of an epoch. They
-            are never read.
-        seed: Of ``sampler``.
+        like: Config of the data set whose number of samples is the length of an epoch.
+            Its samples are never read.
+        seed: Seed of ``sampler``.
 
     Raises:
         ValueError: A pass has no sample.
@@ -39,7 +40,7 @@ class LongEpochSampler(Sampler):
         if not len(self.sampler):
             raise ValueError('a pass of the sampler has no sample for this process')
         samples, processes = len(DATASETS.build(like)), get_world_size()
-        # As MMEngine's DefaultSampler counts.
+        # MMEngine's DefaultSampler counts in the same way.
         more = processes - 1 if getattr(self.sampler, 'round_up', True) else 0
         self.num_samples = (samples + more) // processes
         self.epoch = 0
@@ -57,5 +58,5 @@ class LongEpochSampler(Sampler):
             turn, place, left = turn + 1, 0, left - len(indices)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go on with an epoch; ``DistSamplerSeedHook`` calls it."""
+        """Set the epoch that is sampled next; ``DistSamplerSeedHook`` calls this."""
         self.epoch = epoch

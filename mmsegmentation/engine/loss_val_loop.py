@@ -39,12 +39,12 @@ class LossValLoop(ValLoop):
         """Launch validation.
 
         Raises:
-            InputError: The model has no decode head, or a sample no labels.
+            InputError: The model has no decode head, or a sample has no labels.
         """
         if not hasattr(unwrapped(self.runner.model), 'decode_head'):
             raise InputError(
                 'LossValLoop',
-                'the model has no decode_head whose loss could be measured',
+                'the model has no decode_head, so its loss cannot be measured',
                 "use val_cfg=dict(type='ValLoop')",
             )
         self._found.clear()
@@ -105,11 +105,11 @@ def _listed(value: Any) -> Sequence[Tensor]:
 
 
 def _padded_like(image: Tensor, sample: Any, ignored: int) -> Any:
-    """Pad the labels by the share by which the preprocessor padded the image.
+    """Pad the labels in the same proportion as the preprocessor padded the image.
 
     Args:
-        image: (1, C, H, W), its padding included.
-        sample: Has the labels at their own size; a new one is its own to change.
+        image: The image with its padding, (1, C, H, W).
+        sample: A sample with labels at their own size. It is changed.
         ignored: Class id of the padding.
     """
     meta = sample.metainfo
@@ -127,13 +127,17 @@ def _padded_like(image: Tensor, sample: Any, ignored: int) -> Any:
 
 
 def _with_long_labels(sample: Any) -> Any:
-    """Return a sample with int64 labels, as MMSegmentation's heads ask for them."""
+    """Return a copy of a sample with int64 labels, which MMSegmentation's heads need.
+
+    Raises:
+        InputError: The sample has no labels.
+    """
     if 'gt_sem_seg' not in sample:
         raise InputError(
             getattr(sample, 'img_path', 'a sample of the validation'),
-            'comes without labels out of the validation pipeline',
+            'has no labels after the validation pipeline',
             "add LoadAnnotations to it, or use val_cfg=dict(type='ValLoop')",
         )
-    sample = copy(sample)  # the labels of the given one stay bytes
+    sample = copy(sample)  # the labels of the original stay uint8
     sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data.long())
     return sample

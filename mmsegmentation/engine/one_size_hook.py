@@ -13,22 +13,22 @@ from mmsegmentation.models.fast_encoder_decoder import FastEncoderDecoder
 
 @HOOKS.register_module()
 class OneSizeHook(Hook):
-    """Refuse a batch to predict whose images have several sizes, if the model does.
+    """Refuse a batch with images of several sizes that the model cannot predict.
 
-    MMSegmentation's models stop at it with an assertion; ``FastEncoderDecoder``
-    predicts it.
+    MMSegmentation's models stop at such a batch with an assertion.
+    ``FastEncoderDecoder`` predicts it.
     """
 
     def before_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Check a batch of the validation."""
+        """Check a batch of the validation part."""
         _check(runner, data_batch, 'val_dataloader')
 
     def before_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Check a batch of the test."""
+        """Check a batch of the test part."""
         _check(runner, data_batch, 'test_dataloader')
 
 

@@ -15,14 +15,15 @@ class OriginHook(Hook):
     predicts no image that the model was trained on. ``pseudo`` lists the pseudo labels:
     ``utils/pseudo_label.py`` finds the earlier rounds by it. ``knows_validation`` says
     that the validation part was trained on: no command takes it for a judge then.
-    ``steps`` counts the steps of training, those of the weights that the run began with
-    included: ``utils/gate.py`` warns where two models differ in it.
+    ``steps`` is the number of training steps, including those of the initial weights.
+    ``utils/gate.py`` warns if two models differ in it.
 
     Args:
         fold: What :meth:`mmsegmentation.folds.Fold.record` says; None without folds.
         pseudo: What :func:`mmsegmentation.pseudo_config.join_records` returns.
         knows_validation: Whether the validation part is among them.
-        steps_before: What :func:`mmsegmentation.trained_steps.steps_before` returns.
+        steps_before: Training steps of the initial weights, from
+            :func:`mmsegmentation.trained_steps.steps_before`.
     """
 
     def __init__(

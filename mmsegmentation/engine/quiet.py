@@ -89,7 +89,7 @@ class Quiet(Base):
         return super().build_train_loop(loop)
 
     def load_or_resume(self) -> None:
-        """Load or resume in silence, and as data; the screen is given back in any case.
+        """Load or resume without printing, and read checkpoints as data only.
 
         The notice of the file is printed, by every process, where all else goes to the
         log.

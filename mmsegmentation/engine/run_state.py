@@ -70,7 +70,7 @@ def restore_gradients(model: nn.Module, found: State) -> None:
 
 
 def in_own_folder(runner: Runner) -> bool:
-    """Tell whether a run goes on from a checkpoint of its own."""
+    """Return whether a run resumes from a checkpoint of its own."""
     start = Path(str(runner._load_from)).resolve().parent
     return start == checkpoint_folder(Path(runner.work_dir), runner.cfg).resolve()
 

@@ -24,12 +24,17 @@ from mmsegmentation.model_check import num_classes_of
 
 @HOOKS.register_module()
 class SampleCheckHook(Hook):
-    """Look at the samples before the first step, and stop where training is in vain.
+    """Check the samples before the first step, and stop if training would be in vain.
 
-    It stops where no pixel of the training or validation masks has a label, where all
-    that have one are of one class, where labels that come out of the training pipeline
-    are outside the model's classes or ignored everywhere, and where a picture of the
-    validation is trained on, by its pixels. It names the classes that no mask has.
+    The run stops in these cases:
+
+    - no pixel of the training masks or of the validation masks has a label;
+    - all labelled pixels of the training masks are of one class;
+    - after the training pipeline, labels are outside the model's classes, or all pixels
+      are ignored;
+    - an image of the validation part is also trained on, judged by its pixels.
+
+    The hook prints the classes that no mask has.
     A ``RecycleDataset`` has checked headers and class ids by then; of other data sets
     they are checked here, the ids in up to 1,000 masks, where MMSegmentation's own
     steps read them: what others make of a file is not known. The log gets the labels'
@@ -69,7 +74,7 @@ class SampleCheckHook(Hook):
             self._note_absent('training', absent)
         if runner.val_loop is not None:
             lacking = _check_validation(runner.val_loop.dataloader.dataset)
-            # What training lacks too has been named.
+            # Classes that the training masks lack too have been printed.
             self._note_absent('validation', [n for n in lacking if n not in absent])
         if hasattr(dataset, '__len__'):
             self._note_repeated(runner, len(dataset))
@@ -96,7 +101,10 @@ class SampleCheckHook(Hook):
     def _check_labels(
         self, runner: Runner, leaves: list[Any]
     ) -> tuple[np.ndarray | None, list[str]]:
-        """Return the labelled pixels by class if all are known, and absent classes."""
+        """Return the labelled pixels by class and the names of absent classes.
+
+        The pixels are None if they are unknown for any data set.
+        """
         found = [labels_of(leaf) for leaf in leaves]
         total = _sum([pixels for pixels in found if pixels is not None])
         whole = all(pixels is not None for pixels in found)
@@ -142,7 +150,7 @@ class SampleCheckHook(Hook):
         self._notes.append(f'{path}: {what}{other}{more}')
 
     def _check_outputs(self, runner: Runner, dataset: Any) -> np.ndarray | None:
-        """Return the labelled pixels of samples by id, (256,); None without labels."""
+        """Return labelled pixels of samples by id, (256,), or None without labels."""
         places = np.linspace(0, len(dataset) - 1, min(self.samples, len(dataset)))
         draws = [Draw(int(place), 0, int(runner.seed or 0)) for place in places]
         total = np.zeros(256, np.int64)
@@ -168,7 +176,7 @@ class SampleCheckHook(Hook):
 
 
 def _check_validation(dataset: Any) -> list[str]:
-    """Return the classes that no mask of the validation has, as far as it is known.
+    """Return the classes that no validation mask has; none if it is unknown.
 
     Raises:
         InputError: No pixel has a label.
@@ -202,11 +210,13 @@ def _without_labels(leaf: Any, part: str, way_out: str) -> InputError:
 
 
 def _refuse_one_class(leaf: Any, total: np.ndarray, drawn: np.ndarray | None) -> None:
-    """Stop where there is nothing to tell apart: whatever is learned scores 1.0.
+    """Stop if all labels are of one class, because every model would score 1.0.
 
     Args:
+        leaf: The data set for the message.
         total: Pixels of the masks by class.
-        drawn: Those of samples after the pipeline, whose steps may change labels.
+        drawn: Pixels of samples after the pipeline by id, or None. A pipeline may
+            change labels.
 
     Raises:
         InputError: All labelled pixels are of one of several classes.
@@ -219,7 +229,7 @@ def _refuse_one_class(leaf: Any, total: np.ndarray, drawn: np.ndarray | None) ->
         _place(leaf),
         f'all labelled pixels of the training masks are '
         f'{class_names(leaf, total)[number]!r} (class {number})',
-        'check the masks: binary masks are 0 and 1, and 255 counts for nothing',
+        'check the masks: binary masks must hold 0 and 1, because 255 is ignored',
     )
 
 

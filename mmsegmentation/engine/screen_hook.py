@@ -21,8 +21,8 @@ from rich.progress import (
 
 # Iterations after which a first line shows that the run is under way, and its pace.
 EARLY = 10
-# Scores that MMEngine gets in percent, in the order in which they are shown; shown as
-# the fractions of metrics.json.
+# Scores that MMEngine gets in percent, in the order of the screen. The screen shows
+# fractions, as in metrics.json.
 PERCENT = 'mIoU', 'mIoU_image', 'mAcc', 'aAcc'
 
 

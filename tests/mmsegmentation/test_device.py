@@ -47,7 +47,7 @@ def machine(tmp_path, monkeypatch):
 def test_gpu__that_torch_cannot_use_is_an_error_with_driver_and_build(machine):
     machine(gpus=2)
     message = (
-        r'GPU: 2 in this machine, and torch cannot use it: driver 470\.57\.02, '
+        r'GPU: 2 in this machine, but torch cannot use it: driver 470\.57\.02, '
         r'torch 2\.12\.1\+cu130 for CUDA 13\.0; .*pass --device cpu'
     )
     with pytest.raises(InputError, match=message):
@@ -137,7 +137,7 @@ def test_gpu__that_computes_nothing_is_an_error(machine, monkeypatch):
     monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'Tesla K80')
     monkeypatch.setattr(torch, 'zeros', fail)
-    message = r'Tesla K80: computes nothing: driver 470.*\(.*no kernel image.*\); pass'
+    message = r'Tesla K80: cannot compute: driver 470.*\(.*no kernel image.*\); pass'
     with pytest.raises(InputError, match=message):
         device.print_device(Config({'model': {}}))
 

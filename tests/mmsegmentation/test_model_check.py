@@ -96,7 +96,7 @@ def test_classes__one_output_tells_two_apart():
     )
     check(classes=2, aux=one, **one)
     check(classes=2, aux=one, **{**one, 'num_classes': 1})
-    refuse('2 classes, .* has 3; set it to 3 and leave out out_channels', **one)
+    refuse('2 classes, .* has 3; set it to 3 and remove out_channels', **one)
 
 
 @pytest.mark.parametrize(('classes', 'outputs'), [(1, 1), (2, 1), (2, 2), (5, 5)])
@@ -127,7 +127,7 @@ def test_channels__of_a_head_are_those_of_the_backbone():
         in_channels=[96, 192, 384, 768],
     )
     refuse(r'model\.auxiliary_head\.in_channels: is 384', aux=dict(in_channels=384))
-    refuse('in_index: is 4, .*; name them from 0 to 3', aux=dict(in_index=4))
+    refuse('in_index: is 4, .*; use indices from 0 to 3', aux=dict(in_index=4))
 
 
 def test_batch__of_one_image_meets_a_batch_norm():

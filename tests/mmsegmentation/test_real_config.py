@@ -77,9 +77,9 @@ def test_steps__of_a_run_by_epochs_are_counted_with_the_pseudo_labels():
 
 
 def test_misuse__no_pseudo_labels_or_nothing_else():
-    with pytest.raises(InputError, match='trains on no pseudo labels; leave it out'):
+    with pytest.raises(InputError, match='trains on no pseudo labels; remove it'):
         left_of(joined(TRAIN))
     with pytest.raises(
-        InputError, match='trains on pseudo labels alone: no real labels'
+        InputError, match='trains on pseudo labels only, so nothing is left'
     ):
         left_of(joined(PSEUDO, joined(PSEUDO)))

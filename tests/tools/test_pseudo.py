@@ -187,4 +187,4 @@ def test_without_pseudo__of_a_config_without_any_is_one_line(
     write_config, shared_data, misuse, tmp_path
 ):
     argv = (write_config(), '--without-pseudo', '--work-dir', tmp_path / 'w')
-    misuse(train.main, 'the config trains on no pseudo labels; leave it out', *argv)
+    misuse(train.main, 'the config trains on no pseudo labels; remove it', *argv)

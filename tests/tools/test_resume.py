@@ -226,7 +226,7 @@ def test_labels__that_changed_since_the_checkpoint_are_told(own_run, data_root, 
     assert code == 0
     assert (
         'training masks since the checkpoint: 1 changed, 0 new, 0 gone, '
-        'train/mask/batch_0/1.png first; the run goes on with the present ones'
+        'train/mask/batch_0/1.png first; the run continues with the present masks'
     ) in out.splitlines()
 
 

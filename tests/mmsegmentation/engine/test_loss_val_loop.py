@@ -91,7 +91,7 @@ def test_loss__leaves_out_the_padding_of_the_preprocessor():
 def test_loss__of_images_without_labels_is_refused():
     batch = batch_of()
     del batch['data_samples'][1].gt_sem_seg
-    with pytest.raises(InputError, match=r'comes without labels .*; add LoadAnnot'):
+    with pytest.raises(InputError, match=r'has no labels after .*; add LoadAnnot'):
         losses_of(model_of('Fast'), batch)
 
 
