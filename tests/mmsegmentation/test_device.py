@@ -124,7 +124,7 @@ def test_cpu__is_the_way_out_for_this_process_and_for_those_that_it_starts(
 def test_cuda__without_a_gpu_is_an_error(machine):
     machine(gpus=0)
     device.choose_device(None)
-    with pytest.raises(InputError, match='--device cuda: there is no GPU; leave'):
+    with pytest.raises(InputError, match='--device cuda: there is no GPU; remove'):
         device.choose_device('cuda')
 
 

@@ -195,11 +195,11 @@ def test_export__class_without_a_category_is_named(misuse, submission, tmp_path)
         ([{'name': 'Paper'}], r'has categories without name or id \(KeyError'),
         (
             [{'id': 1, 'name': n} for n in ('Paper', 'Glass')],
-            'has categories that share a name',
+            'has categories that share',
         ),
         (
             [{'id': i, 'name': 'Paper'} for i in (1, 2)],
-            'has categories that share a name',
+            'has categories that share',
         ),
         ([{'id': '1', 'name': 'Paper'}], "category 'Paper' has the id '1'; use whole"),
         ([{'id': 1.5, 'name': 'Paper'}], "category 'Paper' has the id 1.5; use whole"),

@@ -61,9 +61,7 @@ def test_changed__labels_are_counted_and_the_first_is_named(root, kind, capsys):
     state = begin(root, kind).state_dict()
     write_mask(root / 'train/mask/1.png', LABEL_MAP[:, ::-1])
     begin(root, kind).load_state_dict(state)
-    told = (
-        '1 changed, 0 new, 0 gone, train/mask/1.png first; the run continues with the'
-    )
+    told = '1 changed, 0 new, 0 gone, train/mask/1.png first; the run continues with'
     assert told in capsys.readouterr().out
 
 
