@@ -154,7 +154,7 @@ def choose_judging_part(cfg: 'Config', fold: 'Fold | None') -> None:
     """Point the test loader of ``cfg`` at the validation part of its data root.
 
     Raises:
-        InputError: It has no images, or no labels.
+        InputError: The part has no images or no labels.
     """
     part = choose_part(cfg, 'valid', fold)
     if not part.labelled:
@@ -167,7 +167,7 @@ def choose_judging_part(cfg: 'Config', fold: 'Fold | None') -> None:
 
 
 def build_judge(cfg: 'Config', args: Namespace) -> 'Judge':
-    """Return what scores weights on the images of ``cfg``'s test loader."""
+    """Return a judge that scores weights on the images of ``cfg``'s test loader."""
     from tools.soup import Judge, first_of, has_running_statistics
 
     loader = deepcopy(cfg.get('train_dataloader'))
@@ -229,7 +229,8 @@ def describe(
 ) -> dict[str, Any]:
     """Return what the file says of itself: what the best member says, and who is in it.
 
-    Pseudo labels that any of them was trained on are noted, and the most steps.
+    The pseudo labels that any member was trained on are noted, and the highest number
+    of training steps of all members.
     """
     taken = [args.checkpoints.index(path) for path in soup.taken]
     best = max(taken, key=lambda i: scores[i])

@@ -97,11 +97,12 @@ class Cycle:
     def next(self, number: int, before: Round) -> Round | None:
         """Label with the models of a round, train on, and compare with that round.
 
-        It is compared with real labels alone too: from the same models, for as many
-        steps.
+        The new round is also compared with a training on real labels alone. It starts
+        from the same models and has the same number of steps.
 
         Returns:
-            None where a model labelled nothing but background: nothing is trained.
+            The round, or None if a model labelled only background. In that case nothing
+            is trained.
         """
         parts = [self.label(number, model, before) for model in before.models]
         for part in parts:
@@ -125,11 +126,13 @@ class Cycle:
     def arm(
         self, before: Round, parts: Sequence[str], number: int, real: bool = False
     ) -> Round:
-        """Train on from each model of a round, and judge what comes of it.
+        """Continue the training of each model of a round, and judge the results.
 
         Args:
-            parts: The pseudo labels for each model.
-            real: Train for as many steps without them.
+            before: The round whose models are trained on.
+            parts: Names of the parts with the pseudo labels, one for each model.
+            number: Number of the new round.
+            real: Train for the same number of steps without pseudo labels.
         """
         models = []
         for earlier, part in zip(before.models, parts, strict=True):
@@ -164,7 +167,7 @@ class Cycle:
         return part
 
     def learn(self, place: Path, earlier: Model, part: str, real: bool) -> Model:
-        """Train with the pseudo labels, or as long without them."""
+        """Train with the pseudo labels, or for as many steps without them."""
         model = Model(self.args.pseudo_config, place / 'train', earlier.fold)
         more = ['--pseudo-part', part, *(['--without-pseudo'] if real else [])]
         if self.args.fresh:
@@ -258,7 +261,7 @@ class Cycle:
         return ending + (['--cfg-options', *options] if options else [])
 
     def place(self, number: int, fold: int | None, real: bool = False) -> Path:
-        """Return the folder of a round or of its real labels alone, or a fold in it."""
+        """Return the folder of a round, of its arm on real labels, or of a fold."""
         folder = self.args.work_dir / f'round{number}' / ('real' if real else '')
         return folder if fold is None else folder / f'fold{fold}'
 

@@ -12,7 +12,7 @@ from mmsegmentation.early import check_are_checkpoints, check_writable
 from mmsegmentation.files import refuse_existing, sha256_of, write_whole
 from mmsegmentation.runtime import silence
 
-# What of ``meta`` goes with the weights: notes of what the model was trained on.
+# Keys of ``meta`` that are stored with the weights. They describe the training data.
 ORIGIN = 'fold', 'knows_validation', 'pseudo', 'cfg', 'epoch', 'iter'
 
 
@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def describe(content: dict[str, Any], path: Path) -> dict[str, str]:
-    """Return what the file says of itself: its source, how far it was, its classes.
+    """Return the meta data of the file: its source, its epoch or step, its classes.
 
-    What the model was trained on is under ``meta``, as JSON: no command takes it for a
-    judge of images that it knows.
+    The key ``meta`` describes the training data as JSON. With it, commands refuse to
+    judge the model on images that it was trained on.
     """
     meta = content.get('meta')
     meta = meta if isinstance(meta, dict) else {}

@@ -52,10 +52,10 @@ command -v torchrun >/dev/null ||
     fail 'torchrun: not found; activate the environment, as by . .venv/bin/activate'
 if [ -z "${PROCS:-}" ]; then
     case ${CUDA_VISIBLE_DEVICES-0} in
-    '' | -1*) fail 'PROCS: all GPUs are hidden; say how many processes, such as PROCS=2' ;;
+    '' | -1*) fail 'PROCS: all GPUs are hidden; set the number of processes, such as PROCS=2' ;;
     esac
     compgen -G '/dev/nvidia[0-9]*' >/dev/null ||
-        fail 'PROCS: there is no GPU here; say how many processes, such as PROCS=2'
+        fail 'PROCS: there is no GPU here; set the number of processes, such as PROCS=2'
     # A GPU that torch cannot use would end torchrun with a traceback.
     python -c 'from mmsegmentation import command, device
 command.run_command(lambda _: device.choose_device("cuda") or 0)'

@@ -44,12 +44,12 @@ class Round:
         number: 0 is the one without pseudo labels.
         models: Its models.
         judged: Their predictions of images that they were not trained on.
-        real: The same round on real labels alone: from the same checkpoints, for as
-            many steps; none for round 0, and for such a round itself.
-        verdicts: The records of ``utils/gate.py``, by name: ``pseudo_real`` compares
-            this round with ``real``, ``pseudo_before`` with the round before, and
-            ``real_before`` compares ``real`` with the round before. Empty without
-            ``real``.
+        real: The same round on real labels alone, from the same checkpoints and for as
+            many steps. None for round 0, and for such a round itself.
+        verdicts: The records of ``utils/gate.py`` by name. ``pseudo_real`` compares
+            this round with ``real``. ``pseudo_before`` compares it with the previous
+            round. ``real_before`` compares ``real`` with the previous round. Empty
+            without ``real``.
     """
 
     number: int
@@ -60,15 +60,16 @@ class Round:
 
     @property
     def passed(self) -> bool:
-        """Whether the next round starts from it: better than both it is compared with.
+        """Whether the next round starts from this one.
 
-        Better than real labels alone, or else the gain is that of training longer; and
-        better than the round before, or else training on did harm with either labels.
+        It must be better than real labels alone, because otherwise the gain comes from
+        the longer training. It must also be better than the previous round, because
+        otherwise the longer training did harm.
         """
         names = 'pseudo_real', 'pseudo_before'
         return not self.verdicts or all(self.verdicts[n]['passed'] for n in names)
 
     @property
     def real_passed(self) -> bool:
-        """Whether training longer on real labels alone was better than before."""
+        """Whether the training on real labels alone beat the previous round."""
         return bool(self.verdicts) and bool(self.verdicts['real_before']['passed'])

@@ -3,17 +3,20 @@
     python tools/self_train.py CONFIG --pseudo-config CONFIG2 --data-root ROOT \
         --work-dir D --rounds 2 --folds 5
 
-A model is trained. It predicts the test part. Pixels that it is sure of become labels,
-with thresholds fitted on predictions of images that it was not trained on. It is
-trained on with these, and for comparison as many steps on real labels alone. A round is
-passed if its model is better than both real labels alone and the model before, on the
-same images. A round that is not passed is the last. Then the model of real labels alone
-is used if it is better than the one before, or else the one before. With --folds all of
-this is done for each fold, with labels of the fold's own model alone, and all labelled
-images judge.
+First a model is trained, and it predicts the test part. Its confident pixels become
+labels; the thresholds are fitted on predictions of images that it was not trained on.
+Then the training continues with these labels. For comparison, a second training
+continues for as many steps on real labels alone.
 
-Each step is an ordinary command, printed as one would type it. A run that was cut off
-goes on with the next step when it is started again.
+A round passes if its model is better than both this second model and the model before,
+on the same images. A round that does not pass is the last one. Then the second model is
+used if it is better than the model before; otherwise the model before is used.
+
+With --folds all of this is done for each fold. Each fold uses only the labels of its
+own model, and all labelled images judge.
+
+Each step is an ordinary command, and it is printed as a user would type it. An
+interrupted run continues with the next step when it is started again.
 """
 
 import os
@@ -33,7 +36,7 @@ from tools.rounds import Round
 from tools.steps import check_place, locked, open_steps
 
 MARKER = 'self_train.json'
-# How the arm of a round without pseudo labels is called.
+# Name of a round's training without pseudo labels.
 ALONE = 'real labels alone'
 # A run may go on for more rounds, or on another machine.
 FREE = 'rounds', 'device', 'launcher', 'launch', 'overwrite', 'work_dir'
@@ -163,18 +166,19 @@ def check_configs(args: Namespace) -> None:
             raise InputError(path, f'trains on {what}', 'see configs/pseudo')
         cfgs.append(cfg)
         if pseudo:
-            use_real_labels_alone(cfg)  # refused now rather than in the first round
+            use_real_labels_alone(cfg)  # an error here comes before the first round
     for cfg in cfgs:
         import_parts(cfg)
 
 
 def conclude(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return the scores of all rounds, and which models to use.
+    """Return the scores of all rounds, and the models to use.
 
     Returns:
-        ``rounds``, of each ``round``, ``mIoU``, ``mIoU_real`` of real labels alone, and
-        ``gain``, ``interval`` and ``verdict`` of each comparison; ``use_round``,
-        ``use_labels`` and ``use``, a list of models.
+        ``rounds`` holds for each round its number, ``mIoU``, ``mIoU_real`` of the
+        training on real labels alone, and ``gain``, ``interval`` and ``verdict`` of
+        each comparison. ``use_round`` and ``use_labels`` name the best training, and
+        ``use`` lists its models.
     """
     last = rounds[-1]
     chosen = [each for each in rounds if each.passed][-1]

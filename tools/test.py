@@ -58,7 +58,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--fold', type=int, metavar='K', help='predict what this fold left out')
     add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
     add('--out', required=True, type=Path, help='prediction folder to write')
-    text = 'folder for images painted by MMSegmentation, below vis_data/vis_image'
+    text = 'folder for painted images of MMSegmentation, below vis_data/vis_image'
     add('--show-dir', metavar='DIR', help=text)
     add('--work-dir', metavar='D', help="folder for MMEngine's log and scores as JSON")
     add('--tta', action='store_true', help="the config's test-time augmentation")
@@ -129,8 +129,8 @@ def use_tta(cfg: 'Config', name: str) -> None:
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
     tell(view_notes(cfg))
     if cfg.tta_model.type == 'SegTTAModel':
-        # It leaves the logits of the last view alone. Ours gives the same labels, with
-        # the confidence and the probabilities of the mean.
+        # SegTTAModel keeps the logits of the last view only. MeanProbabilityTTA gives
+        # the same labels, and confidence and probabilities of the mean.
         cfg.tta_model.type = 'MeanProbabilityTTA'
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
@@ -147,9 +147,12 @@ def predict(
     """Fill ``folder`` with predictions; return the scores where labels exist.
 
     Args:
-        part: What is predicted.
+        cfg: The config of the model.
+        part: The images to predict.
+        folder: The prediction folder.
+        args: The arguments of the command.
         content: The content of the checkpoint, which must fit the model.
-        fold: Of the images that are predicted, if they are of one.
+        fold: The fold of the images, if any.
     """
     from mmengine.dist import is_main_process
 
@@ -191,7 +194,7 @@ def _test(runner: 'Runner') -> dict[str, Any]:
 
 
 def _work_dir(args: Namespace) -> AbstractContextManager[str]:
-    """Return where the log goes: nowhere, unless ``--work-dir`` names a folder."""
+    """Return the folder of the log, which is temporary without ``--work-dir``."""
     return nullcontext(args.work_dir) if args.work_dir else TemporaryDirectory()
 
 
@@ -231,8 +234,8 @@ def build_tester(
     Args:
         cfg: Its parts for training are dropped.
         options: The ``key=value`` pairs that changed it.
-        show_dir: Folder for painted images, as MMSegmentation paints them.
-        work_dir: Folder for the log and the scores as MMEngine writes them.
+        show_dir: Folder for images that MMSegmentation paints.
+        work_dir: Folder for MMEngine's log and scores.
     """
     start_from_scratch(cfg)
     cfg.resume, cfg.load_from = False, None

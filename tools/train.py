@@ -84,7 +84,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add('--folds', metavar='DIR', help='of utils/split.py; ROOT/folds if none')
     part = 'part of ROOT with the pseudo labels to train on, as pseudo_fold0'
     add('--pseudo-part', metavar='NAME', help=f"{part}; the config's if none")
-    text = 'as many steps without the pseudo labels, to compare with'
+    text = 'train without the pseudo labels for as many steps, to compare with'
     add('--without-pseudo', action='store_true', help=text)
     add_device_option(parser)
     add('--amp', action='store_true', help='fp16; on a CPU bf16, if it has it')
@@ -125,10 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_paths(cfg: 'Config', args: Namespace) -> None:
-    """Refuse folders and files that are missing or taken, before torch is imported.
+    """Refuse missing inputs and occupied outputs, before torch is imported.
 
     Raises:
-        InputError: The data or a checkpoint are missing, or the work folder is taken.
+        InputError: Data or a checkpoint are missing, or the work folder holds a run.
     """
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     work_dir = Path(cfg.work_dir)
@@ -139,7 +139,7 @@ def check_paths(cfg: 'Config', args: Namespace) -> None:
     elif cfg.get('load_from') and not (args.from_scratch or '://' in cfg.load_from):
         check_are_checkpoints([cfg.load_from])
     if args.launcher != 'none':
-        return  # a process that is started again finds the folder of its own run
+        return  # a restarted process finds the folder of its own run
     if args.resume == 'auto':
         check_resumable(work_dir, folder)
     _earlier_results(work_dir, folder, args)
@@ -371,7 +371,7 @@ def _say_result(work_dir: Path, folder: Path, runner: 'Runner') -> None:
             f'[{low:.4f}, {high:.4f}]; all scores in {path}'
         )
     elif best := runner.message_hub.get_info('best_ckpt'):
-        # By a metric of MMSegmentation's own, in percent and without an interval.
+        # From a metric of MMSegmentation, in percent and without an interval.
         score = runner.message_hub.get_info('best_score')
         is_miou = Path(best).name.startswith('best_mIoU_')
         print(f'best: {best}' + f'  mIoU {score / 100:.4f}' * is_miou)

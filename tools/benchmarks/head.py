@@ -20,7 +20,8 @@ SIZES = 128, 256, 512
 def cases(options: Options) -> Iterator[Case | LeftOut]:
     """Run the head forward, and forward and backward, on one image's features.
 
-    At each size: what pays on large maps may cost on small ones.
+    Several sizes are measured, because a method that is faster on large maps may be
+    slower on small ones.
     """
     ours, stock = build_pair('convnext', SIZES[-1], options.device)
     heads = ours.decode_head.eval(), stock.decode_head.eval()
