@@ -239,9 +239,10 @@ def result_table(result: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-def _gain(told: dict[str, Any]) -> str:
-    low, high = told['interval']
-    return f'{told["gain"]:>+9.4f}  [{low:+.4f}, {high:+.4f}]  {told["verdict"]:<8}'
+def _gain(record: dict[str, Any]) -> str:
+    low, high = record['interval']
+    interval = f'[{low:+.4f}, {high:+.4f}]'
+    return f'{record["gain"]:>+9.4f}  {interval}  {record["verdict"]:<8}'
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ def test_gpu__error_has_the_reason_that_torch_gives(machine, monkeypatch):
         return False
 
     monkeypatch.setattr(torch.cuda, 'is_available', is_available)
-    message = r'\(The NVIDIA driver .* is too old \(found version 11040\)\); mend'
+    message = r'\(The NVIDIA driver .* is too old \(found version 11040\)\); install'
     with pytest.raises(InputError, match=message):
         device.choose_device(None)
 

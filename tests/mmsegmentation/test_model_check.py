@@ -123,7 +123,7 @@ def test_class_weight__has_a_number_for_each_output():
 def test_channels__of_a_head_are_those_of_the_backbone():
     refuse(
         r'model\.decode_head\.in_channels: is \[96, 192, 384, 768\], but the backbone '
-        r'gives .*: \[48, 96, 192, 384\]; set it to \[48, 96, 192, 384\]',
+        r'returns .*: \[48, 96, 192, 384\]; set it to \[48, 96, 192, 384\]',
         in_channels=[96, 192, 384, 768],
     )
     refuse(r'model\.auxiliary_head\.in_channels: is 384', aux=dict(in_channels=384))

@@ -98,5 +98,5 @@ def test_loss__of_images_without_labels_is_refused():
 def test_loss__of_a_model_without_a_decode_head_is_refused():
     loop = object.__new__(LossValLoop)
     loop._runner = SimpleNamespace(model=nn.Linear(1, 1))
-    with pytest.raises(InputError, match=r'no decode_head .*; use val_cfg=dict'):
+    with pytest.raises(InputError, match=r'no decode_head.*; use val_cfg=dict'):
         loop.run()

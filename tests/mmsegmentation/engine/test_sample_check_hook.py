@@ -132,7 +132,7 @@ def test_set__of_one_class_everywhere_stops(root, stock, old, new):
     """Binary masks of 0 and 255 scored mIoU 1.0000."""
     relabel(root, old, new)
     only = "'Paper'" if new == 1 else "'Background'"
-    message = f'all labelled pixels of the training masks are {only} .*are 0 and 1'
+    message = f'all labelled pixels of the training masks are {only} .*hold 0 and 1'
     with pytest.raises(InputError, match=message):
         check(dataset_of(root, stock=stock))
 
