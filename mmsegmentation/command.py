@@ -95,9 +95,9 @@ def _escape_unknown_characters() -> None:
 
 
 def _name_user() -> None:
-    """Give a user id that has no passwd entry, as in containers, a name and a home.
+    """Set a name and a home for a user without passwd entry, as in containers.
 
-    torch and others ask for both, and fail where there are none.
+    torch and other libraries need both.
     """
     try:
         import pwd
@@ -184,7 +184,7 @@ def progress(
 
 @contextmanager
 def waiting(description: str) -> Iterator[None]:
-    """Show that work of unknown length is under way; silent when not on a terminal."""
+    """Show on a terminal that work of unknown length is in progress."""
     if not sys.stderr.isatty():
         yield
         return

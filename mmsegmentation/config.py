@@ -55,7 +55,7 @@ RUNNER_KEYS = frozenset(
         'trains_on_validation',
     }
 )
-# Schedules that come down to their end.
+# Schedules whose learning rate falls until their end.
 FALLING = 'PolyLR', 'CosineAnnealingLR', 'OneCycleLR'
 # Names that configs give to parts of themselves: all that MMSegmentation's own use,
 # fp16 and runner among them, which nothing has read since 1.0.
@@ -209,10 +209,10 @@ def check_strategy(cfg: 'Config') -> None:
 
 
 def schedule_notes(cfg: 'Config') -> list[str]:
-    """Return a line for each schedule that does not come down with the run's end.
+    """Return a note for each part whose length or start does not fit the run.
 
-    As where ``train_cfg.max_iters`` alone was changed: the length stands in other
-    places too.
+    This happens if only ``train_cfg.max_iters`` was changed, because the length is set
+    in other places too.
     """
     by_epoch = 'max_epochs' in cfg.train_cfg
     end = cfg.train_cfg.get('max_epochs' if by_epoch else 'max_iters')
@@ -230,7 +230,7 @@ def schedule_notes(cfg: 'Config') -> list[str]:
 
 
 def _schedule_note(part: Any, key: str, end: int, is_last: bool) -> str:
-    """Return how a schedule differs from a run in length; empty if it does not."""
+    """Return a note if the length of a schedule does not fit the run, else ''."""
     last = part.get('end') or part.get('total_steps') or 0
     falls = part.get('type') in FALLING
     if part.get('begin', 0) >= end:
@@ -248,7 +248,7 @@ def _schedule_note(part: Any, key: str, end: int, is_last: bool) -> str:
 
 
 def _late_notes(cfg: 'Config', end: int, by_epoch: bool) -> list[str]:
-    """Return a line for each part of a run that would begin after its end."""
+    """Return a note for each part of a run that would begin after the run's end."""
     parts = {f'default_hooks.{k}': v for k, v in cfg.get('default_hooks', {}).items()}
     listed = enumerate(cfg.get('custom_hooks') or [])
     parts |= {f'custom_hooks.{number}': hook for number, hook in listed}

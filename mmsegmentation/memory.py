@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 # CUDA: "Tried to allocate 2.00 GiB."; the CPU: "you tried to allocate 8388608 bytes".
 ASKED = re.compile(r'tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)', re.IGNORECASE)
-# PyTorch, where the system ended a worker.
+# PyTorch's message if the system killed a worker.
 KILLED = re.compile(r'DataLoader worker .* killed by signal: Killed')
-# PyTorch, where shared memory is full: at the request, or at the first use.
+# PyTorch's messages if shared memory is full, at the allocation or at the first use.
 SHARED = re.compile(r'shared memory\(shm\)|</torch_|killed by signal: Bus error')
 SHARED_PLACE = Path('/dev/shm')
 SMALLER = 'take a smaller model, smaller images, or more memory'
@@ -62,12 +62,16 @@ def out_of_memory(
 
 
 def out_of_shared_memory(error: BaseException, loader: str) -> InputError | None:
-    """Return one line where the workers of a data loader share more than has room.
+    """Return an error for a data loader whose workers fill the shared memory.
 
-    Containers have 64 MB of it unless told otherwise.
+    Containers have 64 MB of shared memory by default.
 
     Args:
+        error: The error that ended the run.
         loader: Key of the data loader, such as ``'test_dataloader'``.
+
+    Returns:
+        None if ``error`` has another cause.
     """
     if not (isinstance(error, RuntimeError) and SHARED.search(str(error))):
         return None

@@ -26,7 +26,7 @@ def add_hooks(cfg: 'Config') -> None:
     types = {_name_of(hook) for hook in named if isinstance(hook, dict)}
     for key, name in HOOKS.items():
         if hooks.get(key, {}) is None:
-            del hooks[key]  # MMEngine takes None for hooks of its own alone
+            del hooks[key]  # MMEngine accepts None only for its own hooks
         elif name not in types:
             hooks[key] = {'type': name, **hooks.get(key, {})}
     cfg.default_hooks = hooks

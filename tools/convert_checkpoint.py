@@ -185,17 +185,20 @@ def report(
         yield f'position tables resized to the window of the config: {result.resized}'
     unused = [name for ours in result.unused for name in origins[ours]]
     if unused:
-        yield f'not taken, no such part here: {shown_modules(unused)}'
+        yield f'not loaded, the model has no such parts: {shown_modules(unused)}'
     ours = 'backbone.' if backbone_only else ''
     missing = [name for name in result.missing if name.startswith(ours)]
     if missing:
-        yield f'not in the source, left as they start: {shown_modules(missing)}'
+        yield (
+            'missing in the source, these parts keep their initial weights: '
+            f'{shown_modules(missing)}'
+        )
     parts: dict[str, list[str]] = {}
     for name in result.wrong:
         if name.startswith(ours):
             parts.setdefault(name.split('.')[0], []).append(name)
     for part, names in parts.items():
-        yield f'not taken, {_difference(part, names, result)}'
+        yield f'not loaded, {_difference(part, names, result)}'
 
 
 def _difference(part: str, names: list[str], result: 'Fit') -> str:

@@ -72,7 +72,7 @@ class Job:
         # What was installed with this Python is found, torchrun for one.
         places = str(Path(sys.executable).parent), os.environ.get('PATH', '')
         environment = {**os.environ, 'PATH': os.pathsep.join(places)}
-        environment['PYTHONIOENCODING'] = 'utf-8'  # as it is read below
+        environment['PYTHONIOENCODING'] = 'utf-8'  # the output is read as UTF-8 below
         if threads:
             environment['OMP_NUM_THREADS'] = str(threads)
         try:

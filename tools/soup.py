@@ -73,7 +73,7 @@ class Judge:
         runner: As of :func:`tools.test.build_tester`, with an ``ExactIoUMetric``.
         batches: Gives batches of training images, always the same ones, for the
             statistics of batch norms; None leaves these as they are.
-        count: How many batches these are.
+        count: Number of batches, for the progress bar.
     """
 
     def __init__(

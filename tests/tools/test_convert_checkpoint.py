@@ -163,8 +163,9 @@ def test_torchvision__same_features(convert):
     said, path = convert(theirs.state_dict(), segmentor(CONVNEXT))
     assert said.splitlines()[:3] == [
         'source: ConvNeXt of torchvision, 65 weights',
-        'not taken, no such part here: classifier.2',
-        'not in the source, left as they start: backbone.norm0, backbone.norm1, '
+        'not loaded, the model has no such parts: classifier.2',
+        'missing in the source, these parts keep their initial weights: '
+        'backbone.norm0, backbone.norm1, '
         'backbone.norm2, decode_head (25 modules), auxiliary_head.conv_seg, '
         'auxiliary_head.convs.0.conv, auxiliary_head.convs.0.bn',
     ]
@@ -238,7 +239,7 @@ def test_facebook__each_weight_under_our_name(convert, v2, prefix):
     heads = {'head.weight': torch.zeros(5, 20), 'head.bias': torch.zeros(5)}
     said, path = convert({'model': source | heads}, segmentor(config))
     assert 'source: ConvNeXt of facebookresearch, ' in said
-    assert 'not taken, no such part here: head\n' in said
+    assert 'not loaded, the model has no such parts: head\n' in said
     result = written(path)
     assert len(result) == len(source)
     for name in facebooks_names(v2).values():
@@ -279,7 +280,7 @@ def test_microsoft__each_weight_under_our_name(convert):
     heads = {'fc_norm.weight': torch.zeros(8), 'head.weight': torch.zeros(5, 8)}
     said, path = convert({'model': source | index | heads}, segmentor(BEIT))
     assert said.startswith('source: BEiT of Microsoft or timm, ')
-    assert 'not taken, no such part here: fc_norm, head\n' in said
+    assert 'not loaded, the model has no such parts: fc_norm, head\n' in said
     assert 'resized' not in said
     loaded = build_backbone(BEIT, path).state_dict()
     assert loaded.keys() == ours.state_dict().keys()
@@ -295,7 +296,7 @@ def test_microsoft__shared_table_goes_to_each_layer(convert):
     source['rel_pos_bias.relative_position_bias_table'] = table
     more = {'mask_token': torch.zeros(1, 1, 8), 'lm_head.bias': torch.zeros(9)}
     said, path = convert({'model': source | more}, segmentor(BEIT))
-    assert 'not taken, no such part here: mask_token, lm_head\n' in said
+    assert 'not loaded, the model has no such parts: mask_token, lm_head\n' in said
     for layer in build_backbone(BEIT, path).layers:
         close(layer.attn.relative_position_bias_table, table)
 
@@ -326,7 +327,7 @@ def test_microsoft__whole_model_with_its_pyramid(convert):
             name = name.replace('neck.upsample_4x', 'backbone.fpn1')
             source[name.replace('neck.upsample_2x', 'backbone.fpn2')] = value
     said, path = convert({'state_dict': source, 'meta': {}}, config)
-    assert 'not taken' not in said
+    assert 'not loaded' not in said
     assert 'not in the source' not in said
     assert re.search(
         r'use: python tools/test\.py .*config\.py .*\.pth --out PRED', said
@@ -374,8 +375,8 @@ def test_safetensors__is_read_like_the_others(convert, tmp_path):
 def test_classes__that_differ_leave_the_classifier_out(convert):
     ours = randomise(MODELS.build(segmentor(CONVNEXT, classes=5))).state_dict()
     said, path = convert({'state_dict': ours}, segmentor(CONVNEXT, classes=3))
-    assert 'not taken, 5 classes and here 3: decode_head.conv_seg\n' in said
-    assert 'not taken, 5 classes and here 3: auxiliary_head.conv_seg\n' in said
+    assert 'not loaded, 5 classes and here 3: decode_head.conv_seg\n' in said
+    assert 'not loaded, 5 classes and here 3: auxiliary_head.conv_seg\n' in said
     assert re.search(r'use: python tools/train\.py \S+ --cfg-options load_from=', said)
     kept = {name for name in ours if '.conv_seg.' not in name}
     assert written(path).keys() == kept
@@ -384,7 +385,7 @@ def test_classes__that_differ_leave_the_classifier_out(convert):
 def test_head__of_another_width_is_left_out_whole(convert):
     ours = randomise(MODELS.build(segmentor(CONVNEXT))).state_dict()
     said, path = convert({'state_dict': ours}, segmentor(CONVNEXT, channels=6))
-    pattern = r'not taken, \d+ weights of another shape: decode_head, \S+ \(.*\) first'
+    pattern = r'not loaded, \d+ weights of another shape: decode_head, \S+ \(.*\) first'
     assert re.search(pattern, said)
     assert {name.split('.')[0] for name in written(path)} == {
         'backbone',

@@ -183,7 +183,7 @@ def test_transformers__convnext(
     theirs = getattr(transformers, f'{name}ForImageClassification')(settings)
     theirs = randomise(theirs.to(dtype))
     config = CONVNEXT | (GRN if version == 2 else {})
-    path = convert(theirs, segmentor(config), 'no such part here: classifier\n')
+    path = convert(theirs, segmentor(config), 'model has no such parts: classifier\n')
     image = torch.rand(2, 3, 64, 96, dtype=dtype)
     with torch.inference_mode():
         result = theirs.base_model(image, output_hidden_states=True)
