@@ -35,13 +35,13 @@ def home_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give back what a command tells PyTorch: that it may read data alone."""
+    """Restore PyTorch's setting after a command has made it read data only."""
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
 
 
 @pytest.fixture
 def gpu_environment() -> dict[str, str]:
-    """Return the environment of a process that sees the GPUs; skip where none is."""
+    """Return the environment of a process that sees the GPUs; skip without a GPU."""
     if not count_gpus() or VISIBLE in NO_GPU:
         pytest.skip('no GPU')
     found = {k: v for k, v in os.environ.items() if k != 'CUDA_VISIBLE_DEVICES'}

@@ -1,18 +1,18 @@
-"""Measure how often 95 % intervals cover, on drawn sets with common and rare classes.
+"""Measure the coverage of 95 % intervals on drawn sets with common and rare classes.
 
     python tests/mmsegmentation/coverage_experiment.py --sets 2000
 
-Each set is images of a population that is known, with two models' right and wrong
-pixels on them. An image holds a class by chance; how well the class is found there
-depends on the image, on the object and on the model, so that the IoU of one class runs
-from 0 to 1 between images. Missed pixels become background or another class, and
-background becomes objects near true ones and, at times, where there is none.
+The population of each set is known. A set holds images with the correct and wrong
+pixels of two models. An image holds each class with a certain probability. The IoU of
+the class there depends on the image, on the object and on the model, so that it ranges
+from 0 to 1. Missed pixels become background or another class. Background becomes
+objects near true ones, and sometimes in images without the class.
 
-An interval covers if it holds the population's value: the score that the whole
-population has, averaged over the classes that the set's own score averages. Beside the
-intervals of the project stand percentile intervals of images drawn with replacement and
-of weights from a Dirichlet distribution (the Bayesian bootstrap). Prints a table as
-Markdown: coverage in percent and mean width in points. Six minutes on one core.
+An interval covers if it contains the score of the whole population, averaged over the
+classes that the set's own score averages. For comparison, percentile intervals are
+measured too: of images drawn with replacement, and of weights from a Dirichlet
+distribution (the Bayesian bootstrap). The program prints a Markdown table with the
+coverage in percent and the mean width in points. It takes six minutes on one core.
 """
 
 import argparse
@@ -41,8 +41,8 @@ class Case(NamedTuple):
     """A kind of set.
 
     Attributes:
-        images: How many a set has.
-        held: In how many of them each class beside background is, on average.
+        images: Number of images of a set.
+        held: Mean number of images that hold each class, without the background.
     """
 
     images: int
@@ -64,17 +64,17 @@ CASES = {
 
 
 def draw_areas(case: Case, images: int, rng: np.random.Generator) -> np.ndarray:
-    """Return right pixels and union of two models on the same images.
+    """Return correct pixels and union of two models on the same images.
 
     Returns:
-        (2 models, images, 2, classes) float64 of whole numbers.
+        Counts, (2 models, images, 2, classes) float64.
     """
     chance = np.array(case.held) / case.images
     size = images, len(chance)
     held = rng.random(size) < chance
     objects = np.where(held, np.exp(rng.normal(np.log(0.06), 1, size)), 0)
     objects /= np.maximum(objects.sum(1, keepdims=True) / 0.9, 1)
-    # Some classes are easy, others hard, whether rare or not.
+    # The difficulty of a class does not depend on its frequency.
     ease = np.linspace(1.8, -0.6, size[1])[np.arange(size[1]) * 7 % size[1]]
     ease = ease + 0.8 * rng.normal(size=(images, 1)) + 1.4 * rng.normal(size=size)
     return np.stack([predict(objects, chance, ease, better, rng) for better in (0, 1)])
@@ -87,7 +87,7 @@ def predict(
     better: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return right pixels and union of one model, (images, 2, 1 + classes).
+    """Return correct pixels and union of one model, (images, 2, 1 + classes).
 
     Args:
         objects: Share of each image's pixels that a class has, (images, classes).
@@ -95,7 +95,7 @@ def predict(
     images, count = size = objects.shape
     ease = ease + 0.15 * better + 0.7 * rng.normal(size=size)
     right = objects / (1 + np.exp(-ease))
-    # Of two classes the other one is background.
+    # With two classes, the only other class is the background.
     mixed_up = (rng.random(size) < 0.35) & (count > 1)
     confused = np.where(mixed_up, objects - right, 0)
     steps = rng.integers(1, max(count, 2), size)
@@ -117,7 +117,7 @@ def predict(
 
 
 class Population(NamedTuple):
-    """What a set without end has: IoU (2, classes), and mIoU over images (2,)."""
+    """Scores of the population: IoU, (2, classes), and mIoU over images, (2,)."""
 
     iou: np.ndarray
     image: np.ndarray

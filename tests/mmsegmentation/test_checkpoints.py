@@ -1,4 +1,4 @@
-"""Checkpoints are data: what is read of them, and what is refused."""
+"""Checkpoints are read as data only; other content is refused."""
 
 from argparse import Namespace
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""A GPU that is there is used, or its failure reported; none is passed over."""
+"""A GPU of the machine is used, or an error says why it cannot be used."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Intervals beside images left out one by one and t tests, and how they cover."""
+"""Intervals compared with leaving out single images and with t tests; coverage."""
 
 import importlib.util
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_mean__has_the_jackknifes_standard_error():
         for i in range(12)
     ]
     error = np.sqrt(np.sum(np.square(changes)))
-    # Each ratio is worth as many images as its pixels are spread over, less one.
+    # A ratio has one degree of freedom less than the images that hold its pixels.
     parts, wholes = found
     count = wholes.sum(0) ** 2 / (wholes**2).sum(0)
     moved = parts - parts.sum(0) / wholes.sum(0) * wholes
@@ -78,7 +78,7 @@ def with_one_image_of_its_own(found, right):
 
 
 def test_ratio__in_one_image_is_kept_and_moves_as_if_it_scored_0_without():
-    # Left out or drawn never, the image would take the last ratio with it.
+    # Without this image the last ratio would be unknown.
     common = ratios([[3], [1], [2], [4]] * 20, [[4], [4], [4], [5]] * 20)
     both = estimate_mean(with_one_image_of_its_own(common, 10))
     assert both.value == pytest.approx((10 / 17 + 1) / 2)

@@ -1,4 +1,4 @@
-"""Weights that a config names: what is found and fetched, and what is refused."""
+"""Search, download and refusal of pretrained weights that a config names."""
 
 import functools
 import json

@@ -166,7 +166,7 @@ def test_steps__of_both_models_are_recorded_and_a_difference_is_a_warning(
     )
     folds = {'method': 'out of fold', 'members': trained(1298, 1300)}
     assert say(folds, one) == ([], [1300, 1300])
-    # Predictions of before there was such a record.
+    # Older predictions have no such record.
     (line,), steps = say(one, {'checkpoint_sha256': 'a'})
     assert steps == [1300, None]
     assert line.startswith(f'note: {root.parent}/w has no record of the training steps')

@@ -1,4 +1,4 @@
-"""Labels that changed between a checkpoint and the run that goes on from it."""
+"""Labels that changed between a checkpoint and the run that resumes from it."""
 
 import shutil
 from types import SimpleNamespace

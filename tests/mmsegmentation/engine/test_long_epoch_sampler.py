@@ -1,4 +1,4 @@
-"""Epochs as long as of other data: what comes in them, and on each process."""
+"""Epochs as long as those of other data, and their samples on each process."""
 
 from collections import Counter
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Logits at full size in strips: how large they are, and the same as at once."""
+"""Strips of logits at full size: their height, and the same values as all at once."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Pixel data that are computed when somebody asks, and otherwise behave as any."""
+"""Pixel data on demand are computed when read, and otherwise behave as pixel data."""
 
 import copy
 import pickle
