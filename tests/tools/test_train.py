@@ -62,10 +62,11 @@ def test_screen__shows_loss_rate_time_and_scores(
     assert lines[1].startswith('  valid  mIoU ')
     assert lines[1].endswith('(best)')
     assert lines[2].split()[0] == '4/4'
-    device, first, length, last = out.splitlines()
+    device, first, warm_up, length, last = out.splitlines()
     assert device.startswith('device: CPU, ') and device.endswith('; float32')
     assert first.startswith(f'log: {tmp_path / "w"}')
     # Four steps of a schedule for more.
+    assert warm_up.startswith('param_scheduler.0 (LinearLR) lasts until 30, and the')
     assert length.startswith('param_scheduler.1 (PolyLR) begins at 30, and the run')
     assert last.startswith(f'best: {tmp_path / "w" / "best_mIoU_iter_"}')
 
