@@ -113,10 +113,12 @@ def _count_bytes(
 def _fold(counts: np.ndarray, num_classes: int) -> np.ndarray:
     """Sum the counts outside the class table in one more row and column."""
     inside, outside = slice(num_classes), slice(num_classes, None)
+    # A table may have more classes than there are bytes.
+    known = slice(min(num_classes, len(counts)))
     folded = np.zeros((num_classes + 1, num_classes + 1), np.int64)
-    folded[:-1, :-1] = counts[inside, inside]
-    folded[:-1, -1] = counts[inside, outside].sum(1)
-    folded[-1, :-1] = counts[outside, inside].sum(0)
+    folded[known, known] = counts[inside, inside]
+    folded[known, -1] = counts[inside, outside].sum(1)
+    folded[-1, known] = counts[outside, inside].sum(0)
     folded[-1, -1] = counts[outside, outside].sum()
     return folded
 

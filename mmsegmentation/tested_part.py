@@ -145,7 +145,11 @@ def _join(leaves: list[Any]) -> Any:
 
 def _without_labels(groups: Sequence[Sequence[Any]]) -> list[list]:
     # TestTimeAug does not accept an empty group of alternatives.
-    kept = [[step for step in g if step['type'] != 'LoadAnnotations'] for g in groups]
+    kept = [[step for step in group if not _loads_labels(step)] for group in groups]
     for step in (step for group in kept for step in group if 'transforms' in step):
         step['transforms'] = _without_labels(step['transforms'])
     return [group for group in kept if group]
+
+
+def _loads_labels(step: dict) -> bool:
+    return str(step['type']).rpartition('.')[2] == 'LoadAnnotations'  # of any scope

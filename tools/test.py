@@ -128,7 +128,7 @@ def use_tta(cfg: 'Config', name: str) -> None:
     if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
     tell(view_notes(cfg))
-    if cfg.tta_model.type == 'SegTTAModel':
+    if cfg.tta_model.type.rpartition('.')[2] == 'SegTTAModel':  # of any scope
         # SegTTAModel keeps the logits of the last view only. MeanProbabilityTTA gives
         # the same labels, and confidence and probabilities of the mean.
         cfg.tta_model.type = 'MeanProbabilityTTA'
@@ -211,7 +211,8 @@ def _exact_scores(runner: 'Runner') -> dict[str, Any]:
     from mmsegmentation.evaluation import ExactIoUMetric
 
     metrics = runner.test_evaluator.metrics
-    return next(m.last_scores for m in metrics if isinstance(m, ExactIoUMetric))
+    exact = (m for m in metrics if isinstance(m, ExactIoUMetric))
+    return next(metric.last_scores for metric in exact if not metric.format_only)
 
 
 def _writer(images: Sequence[Path], folder: Path, args: Namespace) -> dict[str, Any]:

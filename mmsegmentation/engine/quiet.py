@@ -128,11 +128,11 @@ def share_batch(model: nn.Module, sync_bn: str | None) -> None:
         sync_bn: What a config says: synchronise each batch norm, and by whose layer on
             GPUs, ``'torch'`` or ``'mmcv'``; or None.
     """
+    share_losses(losses_of(model))
     if get_world_size() == 1:
         revert_sync_batchnorm(model)  # PyTorch's refuses the CPU all the same
         return
     share_dropout(model)
-    share_losses(losses_of(model))
     if not torch.cuda.is_available():
         sync_on_cpu(model, every=sync_bn is not None)
     elif sync_bn:

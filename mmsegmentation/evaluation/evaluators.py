@@ -26,7 +26,10 @@ def choose_metrics(given: Any, labelled: bool) -> tuple[list[dict], list[str]]:
     """
     metrics = _as_list(given)
     if labelled:
-        if not any(_is_a(metric, ExactIoUMetric) for metric in metrics):
+        if not any(
+            _is_a(metric, ExactIoUMetric) and not metric.get('format_only')
+            for metric in metrics
+        ):
             ours = {'type': 'ExactIoUMetric'}
             metrics.append({**ours, 'prefix': PREFIX} if metrics else ours)
         return metrics, []

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
@@ -85,7 +86,9 @@ class ExactIoUMetric(IoUMetric):
                 self._write(sample, prediction)
 
     def _count(self, sample: dict, prediction: np.ndarray) -> None:
-        path = sample.get('img_path', len(self.results))
+        # Without a path, its place in the data, of which each process has every n-th.
+        place = len(self.results) * get_world_size() + get_rank()
+        path = sample.get('img_path', f'image {place}')
         if 'gt_sem_seg' not in sample:
             raise InputError(path, 'has no labels', 'score a part with masks')
         truth = _as_numpy(label_ids(sample['gt_sem_seg']))

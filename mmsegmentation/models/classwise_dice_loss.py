@@ -53,7 +53,9 @@ class ClasswiseDiceLoss(nn.Module):
             label: True class ids, (N, H, W) int64.
             weight: Factor of each pixel, (N, H, W), as a sampler of pixels gives it.
         """
-        counted = (label != ignore_index).to(cls_score.dtype)
+        # Half precision could not count the pixels.
+        dtype = torch.promote_types(cls_score.dtype, torch.float32)
+        cls_score, counted = cls_score.to(dtype), (label != ignore_index).to(dtype)
         if weight is not None:
             counted = counted * weight
         probs = cls_score.softmax(dim=1) * counted[:, None]

@@ -20,6 +20,8 @@ class Source(Protocol):
 class OnDemand(PixelData):
     """Pixel data whose ``data`` are computed at the first access and then kept.
 
+    From then on they are ordinary: whoever has them may change them.
+
     Args:
         source: The object that computes the data. Without one, the object is ordinary
             pixel data.
@@ -39,7 +41,24 @@ class OnDemand(PixelData):
         if name != 'data' or 'source' not in self.__dict__:
             raise AttributeError(f'{type(self).__name__} has no {name!r}')
         self.__dict__['data'] = self.source.full()
+        del self.__dict__['source']
         return self.__dict__['data']
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == 'data':
+            self.__dict__.pop('source', None)
+
+    def __delattr__(self, name: str) -> None:
+        getattr(self, name)  # there must be something to delete
+        super().__delattr__(name)
+
+    __delitem__ = __delattr__
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Take data out, computed if they were not."""
+        getattr(self, name, None)
+        return super().pop(name, *default)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -50,7 +69,7 @@ class OnDemand(PixelData):
 
     def to_dict(self) -> dict:
         """Return a dictionary that also computes the data at the first access."""
-        if 'source' in self.__dict__ and 'data' not in self.__dict__:
+        if 'source' in self.__dict__:
             return _Fields(data=self)
         return super().to_dict()
 
@@ -92,7 +111,10 @@ class _Fields(dict[str, Any]):
 
 
 def source_of(pixel_data: PixelData | Mapping) -> Any:
-    """Return the source of data on demand or of their ``to_dict``, or None."""
+    """Return the source of data on demand or of their ``to_dict``, or None.
+
+    Data that somebody has read or replaced have no source.
+    """
     if isinstance(pixel_data, _Fields):
         pixel_data = dict.get(pixel_data, 'data', {})
     return getattr(pixel_data, '__dict__', {}).get('source')

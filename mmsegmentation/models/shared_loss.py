@@ -20,6 +20,10 @@ def share_losses(losses: Iterable[nn.Module]) -> None:
       ``avg_non_ignore`` divides by the mean of the processes' divisors;
     - ``LovaszLoss`` of MMSegmentation sorts the pixels of all processes in each one.
 
+    In half precision the divisor of ``CrossEntropyLoss`` is counted in float32, in one
+    process too: MMSegmentation's own overflows in float16 with a ``class_weight``, and
+    the loss is 0.
+
     The losses of this project do this themselves. A mean over images, or over all
     pixels of batches of one size, needs no change. Any other loss depends only on the
     images of its own process.
@@ -27,6 +31,8 @@ def share_losses(losses: Iterable[nn.Module]) -> None:
     for loss in losses:
         if type(loss) is CrossEntropyLoss:
             loss.register_forward_pre_hook(_share_average, with_kwargs=True)
+        elif get_world_size() == 1:
+            continue
         elif type(loss) is LovaszLoss and not loss.per_image:
             loss.register_forward_pre_hook(_share_pixels, with_kwargs=True)
 
@@ -55,11 +61,16 @@ def _share_average(loss: CrossEntropyLoss, args: tuple, kwargs: dict) -> Any:
     ):
         return None
     scores, label, *_ = args
-    counted = label[label != kwargs.get('ignore_index', -100)]
+    # Half precision could not count the pixels.
+    dtype = torch.promote_types(scores.dtype, torch.float32)
+    if get_world_size() == 1 and scores.dtype == dtype:
+        return None  # MMSegmentation's own divisor is right
+    counted = label != kwargs.get('ignore_index', -100)
     if weighs:
-        total = scores.new_tensor(loss.class_weight)[counted].sum()
+        weights = torch.tensor(loss.class_weight, dtype=dtype, device=scores.device)
+        total = (weights[label.where(counted, 0)] * counted).sum()
     else:
-        total = scores.new_tensor(float(counted.numel()))
+        total = counted.sum().to(dtype)
         if loss.use_sigmoid and scores.dim() != label.dim() and scores.shape[1] > 1:
             total *= scores.shape[1]  # each pixel counts once for each class
     all_reduce(total, 'mean')

@@ -35,7 +35,10 @@ class MeanProbabilityTTA(BaseTTAModel):
         return [self._merge(views) for views in data_samples_list]
 
     def _merge(self, views: Sequence[SegDataSample]) -> SegDataSample:
-        merged = SegDataSample(metainfo={'img_path': views[0].img_path})
+        # As MMSegmentation's: what the last view has, and path and labels of the first.
+        path = {'img_path': views[0].img_path}
+        merged = SegDataSample(metainfo={**views[-1].metainfo, **path})
+        merged.set_data(dict(views[-1].items()))
         if 'gt_sem_seg' in views[0]:
             merged.gt_sem_seg = views[0].gt_sem_seg
         one = self.module.out_channels == 1

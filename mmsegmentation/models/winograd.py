@@ -57,7 +57,7 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
       enough channels to make up for the transforms of the tiles: at least 102 tiles in
       the batch with 512 channels, 198 with 128 channels, and never below 72 channels;
     - no AVX-512, by which PyTorch's own convolution is as fast;
-    - not while the model is compiled or exported to ONNX.
+    - not while the model is compiled, traced, or exported to ONNX.
 
     Stride, dilation and groups are 1, and the padding 1 zero, always.
 
@@ -90,6 +90,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled('cpu')
         and not torch.compiler.is_compiling()
         and not torch.onnx.is_in_onnx_export()
+        and not torch.jit.is_tracing()
         # After the check for the compiler, which cannot trace a string.
         and torch.backends.cpu.get_cpu_capability() != 'AVX512'
         and _is_faster(x.shape, weight.shape)

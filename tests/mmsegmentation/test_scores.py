@@ -244,6 +244,14 @@ def test_confusion__more_classes_than_bytes_hold_are_exact(count):
     assert found.tolist() == wanted.tolist()
 
 
+def test_confusion__of_more_classes_than_an_image_shows_of_them():
+    # All its ids fit into bytes, and those of the table do not.
+    truth, guess = np.array([[0, 1, 255]]), np.array([[0, 254, 0]])
+    found = confusion_matrix(truth, guess, 300)
+    assert found.shape == (300, 300)
+    assert np.argwhere(found).tolist() == [[0, 0], [1, 254]]
+
+
 @pytest.mark.parametrize('wrong', [-1, 256, 300])
 def test_confusion__ids_that_bytes_would_turn_are_refused(wrong):
     truth, guess = np.array([[0, 1]]), np.array([[0, wrong]])

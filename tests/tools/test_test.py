@@ -132,8 +132,11 @@ def test_tta__joins_views_and_scores_them(predict):
     assert (sure[0] != sure[1]).any()
 
 
-def test_tta__by_mmsegmentations_own_model_has_the_confidence_of_the_mean(predict):
-    wrapper = ('--cfg-options', 'tta_model.type=SegTTAModel')
+@pytest.mark.parametrize('name', ['SegTTAModel', 'mmseg.SegTTAModel'])
+def test_tta__by_mmsegmentations_own_model_has_the_confidence_of_the_mean(
+    predict, name
+):
+    wrapper = ('--cfg-options', f'tta_model.type={name}')
     ours, _ = predict('--tta')
     shutil.move(ours, ours.with_name('ours'))
     stock, _ = predict('--tta', *wrapper)

@@ -10,6 +10,7 @@ from mmseg.registry import METRICS
 from mmsegmentation.command import InputError
 from mmsegmentation.evaluation import ExactIoUMetric
 from mmsegmentation.scores import confusion_matrix
+from tests.forked import run_two
 
 CLASSES = tuple('abcde')
 
@@ -103,6 +104,15 @@ def test_metric__images_without_a_path_all_count():
     metric = build('ExactIoUMetric')
     metric.process({}, samples)
     assert metric.evaluate(2)['aAcc'] == 50.0
+
+
+def test_metric__images_without_a_path_count_in_every_process(tmp_path):
+    def score(rank):
+        metric = build('ExactIoUMetric')
+        metric.process({}, [sample([[0]], [[rank]])])  # the second one is wrong
+        return metric.evaluate(2)['aAcc']
+
+    assert run_two(tmp_path, score) == [50.0, 50.0]
 
 
 def test_metric__another_label_may_be_ignored():

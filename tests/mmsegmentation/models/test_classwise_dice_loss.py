@@ -32,6 +32,18 @@ def test_dice__two_pixels_by_hand():
 
 
 @pytest.mark.parametrize('naive', [False, True])
+def test_dice__counts_in_float32_under_autocast(naive):
+    loss = ClasswiseDiceLoss(naive_dice=naive)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 2, 40, 40, generator=generator).bfloat16()
+    label = torch.zeros(1, 40, 40, dtype=torch.int64)
+    label[0, 0] = 1
+    wanted = loss(logits.float(), label)
+    with torch.autocast('cpu', torch.bfloat16):
+        torch.testing.assert_close(loss(logits, label), wanted)
+
+
+@pytest.mark.parametrize('naive', [False, True])
 def test_dice__of_one_class_is_mmsegmentations(logits, naive):
     label = torch.ones(2, 3, 4, dtype=torch.int64)
     ours = ClasswiseDiceLoss(naive_dice=naive)(logits, label)

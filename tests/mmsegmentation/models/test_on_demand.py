@@ -80,9 +80,21 @@ def test_data__numpy_and_a_part_are_ordinary(source):
 
 def test_data__others_may_take_their_place(source):
     data = OnDemand(source)
+    fields = data.to_dict()
     data.data = torch.zeros(1, 3, 4)
     assert data.to_dict()['data'].shape == (1, 3, 4)
+    assert fields['data'].shape == (1, 3, 4)
+    assert source_of(data) is source_of(fields) is None
     assert source.calls == 0
+
+
+def test_data__can_be_taken_out(source):
+    data = OnDemand(source)
+    assert torch.equal(data.pop('data'), Source().full())
+    assert 'data' not in data
+    data = OnDemand(source)
+    del data.data
+    assert (list(data.keys()), data.shape, data.to_dict()) == ([], None, {})
 
 
 def test_labels__are_int64_and_keep_their_bytes():
@@ -91,7 +103,20 @@ def test_labels__are_int64_and_keep_their_bytes():
     assert label_ids(data) is ids
     assert label_ids(data.to_dict()) is ids
     assert (data.data - 1).tolist() == [[[-1, 254]]]
-    # Those of others are taken as they are.
+
+
+def test_labels__that_somebody_changed_are_those_that_count():
+    ids = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    data = OnDemand(Labels(ids))
+    fields = data.to_dict()
+    data.data[:] = 7  # a user's own step after the prediction
+    assert label_ids(data).tolist() == [[[7, 7]]]
+    assert label_ids(fields).tolist() == [[[7, 7]]]
+    data.data = torch.tensor([[[3, 300]]])
+    assert label_ids(data).tolist() == [[[3, 300]]]
+
+
+def test_labels__of_others_are_taken_as_they_are():
     stock = PixelData(data=torch.tensor([[[3]]]))
     assert label_ids(stock) is stock.data
     assert label_ids(stock.to_dict()) is stock.data

@@ -109,6 +109,20 @@ def test_tta__images_stay_apart_with_their_path_and_labels():
     assert 'gt_sem_seg' not in second
 
 
+def test_tta__keeps_what_mmsegmentation_keeps():
+    views = [view(torch.zeros(11, 3, 4), f'{i}.jpg', [[[i]]]) for i in range(2)]
+    for i, each in enumerate(views):
+        each.set_metainfo(dict(ori_shape=(3, 4), reduce_zero_label=True, flip=bool(i)))
+        each.gt_edge_map = PixelData(data=torch.full((1, 3, 4), i))
+    (ours,) = merge(views)
+    with pytest.warns(UserWarning, match='The shape of value will convert'):
+        (theirs,) = SegTTAModel(module=Segmentor()).merge_preds([views])
+    assert ours.metainfo == theirs.metainfo
+    assert {*theirs.keys()} == {*ours.keys()} - {'confidence'}
+    for key in ('gt_sem_seg', 'gt_edge_map'):
+        assert torch.equal(ours.get(key).data, theirs.get(key).data)
+
+
 @torch.no_grad()
 def test_stock_tta__takes_our_segmentor_as_it_is():
     model = segmentor(num_classes=5)

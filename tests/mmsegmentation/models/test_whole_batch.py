@@ -215,6 +215,28 @@ def test_losses__of_two_processes_are_that_of_one(tmp_path, cfg):
         torch.testing.assert_close(own / 2, slope[rank::2], rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('name', ['ce of labelled', 'weighted ce'])
+def test_cross_entropy__divides_by_more_than_its_half_precision_holds(dtype, name):
+    # In MMSegmentation's own, weighted, the loss of one process is 0 in float16.
+    init_default_scope('mmseg')
+    cfg = dict(type='FCNHead', in_channels=3, channels=3, num_classes=3, num_convs=0)
+    head = MODELS.build(
+        dict(cfg, concat_input=False, align_corners=False, loss_decode=LOSSES[name])
+    )
+    loss = head.loss_decode
+    # More labelled pixels than float16 can count, and bfloat16 rounds by far.
+    logits = torch.randn(1, 3, 257, 257, generator=torch.Generator().manual_seed(0))
+    label = logits.argmax(1).roll(1)
+    label[0, :9] = 255
+    logits = logits.to(dtype)
+    wanted = loss(logits.float(), label, ignore_index=255)
+    share_batch(head, sync_bn=None)
+    with torch.autocast('cpu', torch.bfloat16):  # cross entropy itself is in float32
+        found = loss(logits, label, ignore_index=255)
+    torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize('name', ['lovasz', 'dice by class', 'ce of labelled'])
 def test_losses__of_an_evaluation_are_of_the_own_images(tmp_path, name):
     init_default_scope('mmseg')

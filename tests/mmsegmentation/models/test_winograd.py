@@ -135,6 +135,17 @@ def test_conv__is_pytorchs_under_autocast():
 
 
 @pytest.mark.usefixtures('free_transforms')
+@pytest.mark.filterwarnings('ignore:.*torch.jit:DeprecationWarning')
+def test_conv__can_be_traced_and_saved(tmp_path):
+    x, weight = inputs_of((24, 24))
+    with torch.no_grad():
+        traced = torch.jit.trace(winograd.conv3x3, (x, weight))
+        traced.save(str(tmp_path / 'conv.pt'))
+        given = torch.jit.load(tmp_path / 'conv.pt')(2 * x, weight)
+    assert (given - plain(2 * x, weight)).abs().max() <= 1e-11
+
+
+@pytest.mark.usefixtures('free_transforms')
 @pytest.mark.parametrize('tiles', [1, 10_000])
 def test_conv__strips_of_any_height_give_the_same(tiles, monkeypatch):
     x, weight = inputs_of((33, 29))
