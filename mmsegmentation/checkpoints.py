@@ -36,6 +36,8 @@ def check_checkpoint(path: str) -> dict:
         InputError: The file is missing or damaged, holds more than data, or has a
             weight that is nan or infinite.
     """
+    if Path(path).is_dir():
+        raise InputError(path, 'is a folder', 'name a checkpoint file')
     if not Path(path).is_file():
         raise InputError(path, 'no such checkpoint', 'check the path')
     damage = damage_of(Path(path))

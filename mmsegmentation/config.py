@@ -232,11 +232,13 @@ def schedule_notes(cfg: 'Config') -> list[str]:
 def _schedule_note(part: Any, key: str, end: int, is_last: bool) -> str:
     """Return a note if the length of a schedule does not fit the run, else ''."""
     last = part.get('end') or part.get('total_steps') or 0
+    name = 'end' if 'end' in part else 'total_steps'
     falls = part.get('type') in FALLING
     if part.get('begin', 0) >= end:
-        return f'begins at {part.begin}, and the run ends at {end}: no step has it'
+        way_out = f'set {key}.begin below {end}'
+        way_out += f' and {key}.{name}={end}' if last > end else ''
+        return f'begins at {part.begin}, and the run ends at {end}: {way_out}'
     if last > end:
-        name = 'end' if 'end' in part else 'total_steps'
         does = 'falls' if falls else 'lasts'
         return f'{does} until {last}, and the run ends at {end}: set {key}.{name}={end}'
     late = [step for step in part.get('milestones') or [] if step >= end]

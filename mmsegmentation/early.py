@@ -61,7 +61,7 @@ def check_is_config(path: str) -> None:
     """Refuse a path that is not a config file.
 
     Raises:
-        InputError: The file is missing, or a checkpoint.
+        InputError: The file is missing, a folder, or a checkpoint.
     """
     if Path(path).suffix in CHECKPOINT_SUFFIXES:
         raise InputError(
@@ -69,15 +69,17 @@ def check_is_config(path: str) -> None:
             'is a checkpoint, where a config is expected',
             'name the config first, then the checkpoint',
         )
+    if Path(path).is_dir():
+        raise InputError(path, 'is a folder', 'name a config file')
     if not Path(path).is_file():
-        raise InputError(path, 'no such config', 'see the folder configs/')
+        raise InputError(path, 'no such config', 'check the path')
 
 
 def check_are_checkpoints(paths: Sequence[str | Path]) -> None:
     """Refuse paths that are not checkpoints.
 
     Raises:
-        InputError: A file is missing, or a config.
+        InputError: A file is missing, a folder, or a config.
     """
     for path in paths:
         if Path(path).suffix in CONFIG_SUFFIXES:
@@ -86,6 +88,8 @@ def check_are_checkpoints(paths: Sequence[str | Path]) -> None:
                 'is a config, where a checkpoint is expected',
                 'name the config first, then the checkpoint',
             )
+        if Path(path).is_dir():
+            raise InputError(path, 'is a folder', 'name a checkpoint file')
         if not Path(path).is_file():
             raise InputError(path, 'no such checkpoint', 'check the path')
 

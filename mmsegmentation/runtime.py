@@ -87,13 +87,33 @@ def parse_config(
         check_top_level_keys(cfg)
         settle_preprocessor(cfg)
         if data_root and cfg.get('data_root') != data_root:
-            raise InputError(
-                path, 'does not read RECYCLE_DATA', 'leave out --data-root'
-            )
+            way_out = _way_to_data_root(cfg, needs, data_root)
+            raise InputError(path, 'does not read RECYCLE_DATA', way_out)
         for key in needs:
             if not isinstance(cfg.get(key), dict):
-                raise InputError(path, f'has no {key}', 'name a file of configs/')
+                way_out = 'add it, or name the config of a whole run'
+                raise InputError(path, f'has no {key}', way_out)
     return cfg
+
+
+def _way_to_data_root(cfg: 'Config', needs: Sequence[str], data_root: str) -> str:
+    """Return how to set the data root of a config that does not read it.
+
+    Args:
+        needs: The parts that the command uses; ``val_dataloader`` goes with training.
+    """
+    if 'train_dataloader' in needs:
+        needs = [*needs, 'val_dataloader']
+    options = []
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        key, part = loader, cfg.get(loader) if loader in needs else None
+        while isinstance(part, dict) and isinstance(part.get('dataset'), dict):
+            key, part = f'{key}.dataset', part['dataset']
+        if key != loader:
+            options.append(f'{key}.data_root={data_root}')
+    if not options:
+        return 'leave out --data-root'
+    return f'pass --cfg-options {" ".join(options)} in place of --data-root'
 
 
 def _read(path: str, options: Sequence[str]) -> 'Config':

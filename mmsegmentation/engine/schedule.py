@@ -84,10 +84,11 @@ def follow(runner: Runner, old: dict[str, Any], given: list[dict[str, Any]]) -> 
             group[key.removeprefix('initial_')] = group[key]
     _replay(runner)
     shown = ', '.join(f'{key} {was} -> {now}' for key, (was, now) in found.items())
-    return (
-        f'changed since the checkpoint: {shown}; at step {loop.iter} the learning rate '
-        f'is {_rate(runner):.3g}, was {before:.3g}'
-    )
+    told = f'changed since the checkpoint: {shown}'
+    was, now = f'{before:.3g}', f'{_rate(runner):.3g}'
+    if was == now:
+        return told
+    return f'{told}; at step {loop.iter} the learning rate is {now}, was {was}'
 
 
 def is_by_epoch(loop: Any) -> bool:

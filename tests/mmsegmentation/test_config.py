@@ -60,7 +60,13 @@ def test_stock_config__passes_the_check(path):
         (
             {'max_iters': 60},
             {'begin': 60, 'end': 90, 'by_epoch': False},
-            'begins at 60, and the run ends at 60',
+            'begins at 60, and the run ends at 60: set param_scheduler.1.begin below '
+            '60 and param_scheduler.1.end=60',
+        ),
+        (
+            {'max_iters': 60},
+            {'begin': 60, 'by_epoch': False},
+            'the run ends at 60: set param_scheduler.1.begin below 60',
         ),
         ({'max_epochs': 6}, {'end': 9}, 'set param_scheduler.1.end=6'),
         ({'max_iters': 60}, {'end': 60, 'by_epoch': False}, ''),

@@ -7,7 +7,9 @@ import warnings
 import pytest
 from mmengine.config import Config
 
+from mmsegmentation.checkpoints import check_checkpoint
 from mmsegmentation.command import InputError
+from mmsegmentation.early import check_are_checkpoints
 from mmsegmentation.runtime import quiet, read_config
 
 
@@ -98,6 +100,43 @@ def test_read_config__data_root_is_put_where_configs_find_it(write_config, monke
         read_config(write_config('resume = False\n'), data_root='here')
 
 
+STOCK = """
+data_root = 'data/ade'
+inner = dict(type='A', data_root=data_root)
+train_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=inner))
+val_dataloader = dict(dataset=inner)
+test_dataloader = dict(dataset=inner)
+"""
+
+
+@pytest.mark.parametrize(
+    ('needs', 'keys'),
+    [
+        (
+            ('model', 'train_dataloader'),
+            'train_dataloader.dataset.dataset.data_root=here '
+            'val_dataloader.dataset.data_root=here',
+        ),
+        (('model', 'test_dataloader'), 'test_dataloader.dataset.data_root=here'),
+    ],
+)
+def test_read_config__data_root_of_a_stock_config_is_set_by_these_keys(
+    write_config, needs, keys
+):
+    path = write_config(STOCK)
+    with pytest.raises(InputError) as caught:
+        read_config(path, needs=needs, data_root='here')
+    assert str(caught.value).endswith(
+        f'does not read RECYCLE_DATA; pass --cfg-options {keys} in place of --data-root'
+    )
+
+
+def test_read_config__part_that_is_missing_is_to_be_added(write_config):
+    path = write_config('model = dict()\n')
+    with pytest.raises(InputError, match='has no train_dataloader; add it'):
+        read_config(path, needs=['model', 'train_dataloader'])
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -115,8 +154,18 @@ def test_read_config__fault_is_named(write_config, text, message):
 def test_read_config__file_of_another_kind_is_refused(write_config, tmp_path):
     with pytest.raises(InputError, match=r'c\.txt: does not work'):
         read_config(write_config('resume = False\n', 'c.txt'))
-    with pytest.raises(InputError, match='no such config'):
+    with pytest.raises(InputError, match='no such config; check the path'):
+        read_config(str(tmp_path / 'none.py'))
+    with pytest.raises(InputError, match='is a folder; name a config file'):
         read_config(str(tmp_path))
+
+
+def test_check_are_checkpoints__folder_is_refused_as_one(tmp_path):
+    for check in (check_are_checkpoints, lambda paths: check_checkpoint(paths[0])):
+        with pytest.raises(InputError, match='is a folder; name a checkpoint file'):
+            check([str(tmp_path)])
+        with pytest.raises(InputError, match='no such checkpoint; check the path'):
+            check([str(tmp_path / 'none.pth')])
 
 
 def test_read_config__custom_imports_are_made_and_may_be_none(

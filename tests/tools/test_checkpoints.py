@@ -236,7 +236,7 @@ def test_load_from__missing_or_damaged_is_named(trained, shared_data, misuse, tm
 def test_config__that_is_no_whole_run_is_one_line(trained, misuse, tmp_path, text):
     part = tmp_path / 'part.py'
     part.write_text(text)
-    message = r'part\.py: has no model; name a file of configs/'
+    message = r'part\.py: has no model; add it, or name the config of a whole run'
     misuse(train.main, message, part, '--work-dir', tmp_path / 'w')
     misuse(test.main, message, part, _best(trained), '--out', tmp_path / 'p')
     assert [path.name for path in tmp_path.iterdir()] == ['part.py']

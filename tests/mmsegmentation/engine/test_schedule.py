@@ -79,6 +79,13 @@ def test_resume__optimiser_is_set_as_the_config_says(train_with, capsys):
     assert group['initial_lr'] == 0.1
 
 
+def test_resume__rate_that_stays_is_not_told(train_with, capsys):
+    train_with(4, [1] * 4, poly=None)
+    train_with(6, [1] * 9, poly=None, resume=True)
+    said = capsys.readouterr().out
+    assert said == 'changed since the checkpoint: train_cfg.max_iters 4 -> 6\n'
+
+
 def test_resume__other_length_of_an_epoch_counts_steps_anew(train_with, capsys):
     none = {'poly': None, 'unit': 'epoch'}
     train_with(2, [1] * 2, per_epoch=4, **none)
