@@ -108,8 +108,10 @@ def translate_ids(
         pixels = moved
     if label_map:
         old, pixels = pixels, pixels.copy()
-        pixels[list(label_map)] = 0
-        for before, after in label_map.items():
+        # A mask holds no id of more than eight bits.
+        held = {before: after for before, after in label_map.items() if before < 256}
+        pixels[list(held)] = 0
+        for before, after in held.items():
             pixels[after] += old[before]
     return pixels
 

@@ -3,6 +3,7 @@ import zlib
 
 import numpy as np
 import pytest
+from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmsegmentation.command import InputError
@@ -11,6 +12,7 @@ from mmsegmentation.datasets.sample_facts import (
     image_sizes,
     mask_checksums,
     mask_facts,
+    translate_ids,
 )
 from mmsegmentation.files import write_mask
 
@@ -70,6 +72,25 @@ def test_mask__pixels_are_counted(tmp_path):
         size, pixels = mask_facts(tmp_path, [path])[path]
         assert size == (3, 2)
         np.testing.assert_array_equal(pixels, np.bincount(label_map.ravel()))
+
+
+@pytest.mark.parametrize('reduced', [False, True])
+@pytest.mark.parametrize(
+    'label_map',
+    [None, {0: 1, 1: 0, 2: 255, 7: 1}, {i: 299 - i for i in range(50, 300)}],
+    ids=['as they are', 'some left out', 'of 300 classes'],
+)
+def test_ids__are_translated_as_mmsegmentation_loads_them(tmp_path, label_map, reduced):
+    ids = np.array([[0, 1, 1, 2], [7, 60, 254, 255]], np.uint8)
+    write_mask(tmp_path / 'a.png', ids)
+    # Of the ids that stay below 256.
+    label_map = label_map and {a: b for a, b in label_map.items() if b < 256}
+    info = {'seg_map_path': str(tmp_path / 'a.png'), 'seg_fields': []}
+    info |= {'label_map': label_map, 'reduce_zero_label': reduced}
+    loaded = LoadAnnotations().transform(info)['gt_seg_map']
+    pixels = np.bincount(ids.ravel(), minlength=256)
+    found = translate_ids(pixels, reduced, label_map)
+    assert found.tolist() == np.bincount(loaded.ravel(), minlength=256).tolist()
 
 
 def test_checksum__is_that_of_the_ids_and_tells_a_moved_object(tmp_path):

@@ -75,6 +75,13 @@ def test_loss__of_a_batch_of_several_sizes_is_that_of_each_image():
     assert len(found) == 2
 
 
+def test_loss__of_an_image_without_a_labelled_pixel_does_not_count():
+    model, batch = model_of('Fast'), batch_of()
+    wanted = losses_of(model, batch)
+    batch['data_samples'][0].gt_sem_seg.data[:] = 255
+    assert losses_of(model, batch) == [{}, wanted[1]]
+
+
 def test_loss__leaves_out_the_padding_of_the_preprocessor():
     model = model_of('Fast')
     model.data_preprocessor.test_cfg = dict(size=(64, 96))

@@ -189,6 +189,16 @@ def test_resize__a_thin_picture_keeps_a_pixel(shape, wanted):
     assert result['keep_ratio'] and resize.scale == (64, 64)
 
 
+def test_resize__a_thin_picture_is_resized_as_it_is_said():
+    given = sample((2, 2000))
+    given['img'][:, ::2] = 255
+    given['img'][:, 1::2] = 0
+    nearest = FastResize(scale=(64, 64), keep_ratio=True, interpolation='nearest')
+    result, _ = run([nearest], given, 0)
+    assert result['img'].shape[:2] == (1, 64)
+    assert {*np.unique(result['img'])} <= {0, 255}  # no grey between them
+
+
 @pytest.mark.parametrize('shape', [(1, 7), (7, 1), (1, 1)])
 def test_pack__labels_of_one_row_are_a_map(shape, tmp_path):
     given = sample(shape)
