@@ -42,6 +42,7 @@ class Cycle:
 
     def run(self) -> list[Round]:
         """Take all steps; return the rounds, of which only the last may have failed."""
+        self.steps.content.pop('ended', None)  # of an earlier start
         for number in range(1, self.args.rounds + 1):
             for fold in self.folds:
                 self.check_part(number, fold)
@@ -101,13 +102,13 @@ class Cycle:
         from the same models and has the same number of steps.
 
         Returns:
-            The round, or None if a model labelled only background. In that case nothing
-            is trained.
+            The round, or None if a model labelled nothing or only background. Then
+            nothing is trained.
         """
         parts = [self.label(number, model, before) for model in before.models]
         for part in parts:
-            if _is_bare(read_json(self.args.data_root / part / PSEUDO_MARKER)):
-                what = f'round {number} is not trained: {part} holds background alone'
+            if lack := _lack_of(read_json(self.args.data_root / part / PSEUDO_MARKER)):
+                what = f'round {number} is not trained: {lack.format(part)}'
                 self.steps.keep(ended=what)
                 return None
         real = self.arm(before, parts, number, real=True)
@@ -157,7 +158,7 @@ class Cycle:
         command: list[object] = ['utils/pseudo_label.py', place / 'test']
         command += ['--data-root', self.args.data_root, '--part', part]
         command += ['--fit', before.judged, '--precision', self.args.precision]
-        command += ['--round', number, '--skip-labelled']
+        command += ['--round', number, '--skip-labelled', '--allow-empty']
         for name in ('min_region', 'min_kept'):
             if value := getattr(self.args, name):
                 command += [f'--{name.replace("_", "-")}', value]
@@ -283,10 +284,20 @@ def _fold(model: Model) -> list[str]:
     return [] if model.fold is None else ['--fold', str(model.fold)]
 
 
-def _is_bare(content: dict[str, Any]) -> bool:
-    """Return whether labels, of which ``pseudo.json`` tells, are background alone."""
+def _lack_of(content: dict[str, Any]) -> str:
+    """Return why no model can learn from labels; empty if one can.
+
+    Args:
+        content: That of ``pseudo.json``.
+    """
     kept = content.get('kept_pixels')
-    return isinstance(kept, list) and not any(kept[1:])
+    if isinstance(kept, list) and not any(kept):
+        return 'no pixel of {} is trusted'
+    if content.get('images') == []:
+        return 'no image of {} is kept'
+    if isinstance(kept, list) and not any(kept[1:]):
+        return '{} holds background alone'
+    return ''
 
 
 def _check_labels(marker: Path, predicted: Path) -> None:

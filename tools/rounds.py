@@ -1,12 +1,16 @@
 """What a round of self-training leaves: its models, and how they are judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmsegmentation.command import InputError
 from mmsegmentation.resume import noted_checkpoint
+
+# Arguments that decide which labels are made, and those of trainings after round 0.
+LABELLING = 'precision', 'min_region', 'min_kept', 'soft'
+TRAINING = 'pseudo_config', 'final_config', 'fresh'
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,35 @@ class Round:
     def real_passed(self) -> bool:
         """Whether the training on real labels alone beat the previous round."""
         return bool(self.verdicts) and bool(self.verdicts['real_before']['passed'])
+
+
+def free_arguments(steps: Iterable[str]) -> dict[str, list[str]]:
+    """Return the arguments that a resumed run may change.
+
+    How labels are made may change until a training with the labels of the last round
+    has begun: earlier rounds stay as they are.
+
+    Args:
+        steps: The names of the steps that were begun, such as ``round1/fold0/label``.
+
+    Returns:
+        By argument, the steps to take again if it changes.
+
+    >>> free_arguments(['round0/train', 'round1/label', 'round1/train'])
+    {}
+    >>> free_arguments(['round1/train', 'round2/test', 'round2/label'])['precision']
+    ['round2/label']
+    """
+    later = [name for name in steps if not name.startswith('round0/')]
+    last = [name for name in later if _round_of(name) == _round_of(later[-1])]
+    labels = [name for name in last if name.endswith('/label')]
+    free: dict[str, list[str]] = {}
+    if not any(name.endswith('/train') for name in last):
+        free |= dict.fromkeys(LABELLING, labels)
+    if not any(name.endswith('/train') for name in later):
+        free |= {key: [] for key in TRAINING}
+    return free
+
+
+def _round_of(step: str) -> str:
+    return step.partition('/')[0]

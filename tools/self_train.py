@@ -32,7 +32,7 @@ from mmsegmentation.files import read_json
 from mmsegmentation.parts import PSEUDO, check_pseudo_part
 from tools.cycle import Cycle
 from tools.jobs import PROGRAMS, program_of, shown
-from tools.rounds import Round
+from tools.rounds import Round, free_arguments
 from tools.steps import check_place, locked, open_steps
 
 MARKER = 'self_train.json'
@@ -88,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = {k: _plain(v) for k, v in vars(args).items() if k not in FREE}
     check_place(args.work_dir, MARKER)
     with locked(args.work_dir) as descriptors:
-        steps = open_steps(args.work_dir, MARKER, arguments, args.overwrite)
+        steps = open_steps(
+            args.work_dir, MARKER, arguments, args.overwrite, free_arguments
+        )
         try:
             rounds = Cycle(args, steps, program, descriptors).run()
         except (KeyboardInterrupt, SystemExit):
@@ -99,10 +101,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         steps.keep(result=result)
     print(result_table(result))
     if why := steps.content.get('ended'):
-        way = 'begin anew with a lower --precision, or a first model that sees more'
-        print(f'warning: {why}; {way}')
+        print(f'warning: {why}; {way_to_more_labels(args)}')
     print(f'all of it: {shown(args.work_dir / MARKER)}')
     return 0
+
+
+def way_to_more_labels(args: Namespace) -> str:
+    """Return how a round that ended for want of labels may get more."""
+    options = '--precision or --min-kept' if args.min_kept else '--precision'
+    return (
+        f'start it again with a lower {options}, or begin anew with a first model that '
+        'sees more'
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,11 @@ class Steps:
 
 
 def open_steps(
-    folder: Path, marker: str, arguments: Mapping[str, Any], overwrite: bool
+    folder: Path,
+    marker: str,
+    arguments: Mapping[str, Any],
+    overwrite: bool,
+    free: Callable[[Iterable[str]], Mapping[str, Sequence[str]]] = lambda _: {},
 ) -> Steps:
     """Begin a run, or go on with the one that stands in a folder.
 
@@ -91,6 +95,8 @@ def open_steps(
         arguments: Those that decide what is done: they must be the same again, once
             anything is.
         overwrite: Remove an earlier run, and begin anew.
+        free: Given the names of the steps that were begun, returns the arguments that
+            may change all the same, and for each the steps to take again.
 
     Raises:
         InputError: The folder holds a run with other arguments, or a damaged one.
@@ -100,9 +106,16 @@ def open_steps(
     if earlier:
         steps = Steps(path, earlier)
         if steps.begun:
-            check_same(earlier['arguments'], arguments, folder, AGAIN)
-        else:
-            steps.keep(arguments=dict(arguments))
+            before, changeable = earlier['arguments'], free(earlier['steps'])
+            fixed = [
+                {k: v for k, v in each.items() if k not in changeable}
+                for each in (before, arguments)
+            ]
+            check_same(*fixed, folder, AGAIN)
+            for name, again in changeable.items():
+                if before.get(name) != arguments.get(name):
+                    earlier['steps'].update({step: {'done': False} for step in again})
+        steps.keep(arguments=dict(arguments))
         return steps
     # The marker goes last: what was half removed can still be replaced.
     for held in sorted(_held(folder), key=lambda path: path.name == marker):

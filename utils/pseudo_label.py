@@ -82,6 +82,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add('--soft', action='store_true', help=text)
     text = 'leave out images that a labelled part holds too, instead of stopping'
     add('--skip-labelled', action='store_true', help=text)
+    text = 'write pseudo.json alone where nothing is trusted, instead of stopping'
+    add('--allow-empty', action='store_true', help=text)
     text = "how often this was done, from 1; one more than the model's if none"
     add('--round', type=int, metavar='N', help=text)
     add_worker_options(parser)
@@ -113,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(fit_table(fitted, predictions.classes))
         thresholds = choose_thresholds(args, predictions, fitted)
         rules = Rules(thresholds, args.min_region, args.min_kept, args.soft)
-        labels = PseudoLabels(predictions, images, rules)
+        labels = PseudoLabels(predictions, images, rules, args.allow_empty)
         counted = labels.write(folder, sizes, workers)
         summary = {**describe(args, predictions, rules, fitted), **counted}
         summary['labelled'] = [i for i in predictions.image_ids if i not in sizes]

@@ -62,6 +62,11 @@ if name == 'pseudo_label.py':
     made = {'predictions': {'sha256': hashlib.sha256(read).hexdigest()}}
     rich = os.environ.get('FAKE_BARE', 'none') not in argv
     made['kept_pixels'] = [9, 1] if rich else [9, 0]
+    least = float(os.environ.get('FAKE_SURE', 1))
+    if float(str(value('--precision'))) > least:
+        if '--allow-empty' not in argv:
+            sys.exit('no pixel is trusted')
+        made.update(images=[], kept_pixels=[0, 0])
     write(value('--data-root') / value('--part') / 'pseudo.json', made)
 if name == 'split.py':
     from mmsegmentation.folds import write_folds
@@ -124,7 +129,7 @@ ONE_ROUND = [
     'test.py a.py w/round0/train/iter_4.pth --split test --data-root data '
     '--out w/round1/test',
     'pseudo_label.py w/round1/test --data-root data --part pseudo_round1 '
-    '--fit w/round0/valid --precision 0.9 --round 1 --skip-labelled',
+    '--fit w/round0/valid --precision 0.9 --round 1 --skip-labelled --allow-empty',
     'train.py b.py --work-dir w/round1/real/train --data-root data --pseudo-part '
     'pseudo_round1 --without-pseudo --cfg-options load_from=w/round0/train/iter_4.pth',
     'test.py b.py w/round1/real/train/iter_4.pth --split valid --data-root data '
@@ -250,7 +255,7 @@ def test_folds__labels_of_a_fold_are_its_own_models_alone(train, tmp_path):
             f'--data-root data --out {place}/test --fold {fold}',
             f'pseudo_label.py {place}/test --data-root data '
             f'--part pseudo_fold{fold}_round1 --fit w/round0/out_of_fold '
-            '--precision 0.9 --round 1 --skip-labelled',
+            '--precision 0.9 --round 1 --skip-labelled --allow-empty',
         ]
         trained = next(line for line in lines if f'--work-dir {place}/train' in line)
         assert trained.endswith(
@@ -299,12 +304,66 @@ def test_labels__of_background_alone_are_not_trained_on(
     assert (code, err) == (0, '')
     assert lines[-1].startswith('pseudo_label.py w/round2')
     assert not any('w/round2/train' in line for line in lines)
-    told = f'warning: round 2 is not trained: {bare} holds background alone; begin'
+    told = f'warning: round 2 is not trained: {bare} holds background alone; start'
     assert out.splitlines()[-2].startswith(told)
     assert 'use round 1, pseudo labels:\n' in out
     result = read_json(tmp_path / 'w/self_train.json')['result']
     assert [row['round'] for row in result['rounds']] == [0, 1]
     assert train('--rounds', 3, *folds)[3] == []
+
+
+@pytest.mark.parametrize('folds', [(), ('--folds', 2)])
+def test_labels__none_of_which_is_trusted_end_the_rounds_until_precision_is_lower(
+    train, monkeypatch, tmp_path, folds
+):
+    monkeypatch.setenv('FAKE_SURE', '0.5')
+    code, out, err, lines = train(*folds)
+    assert (code, err) == (0, '')
+    assert not any('w/round1' in line for line in lines if line.startswith('train'))
+    part = 'pseudo_fold0_round1' if folds else 'pseudo_round1'
+    told = f'warning: round 1 is not trained: no pixel of {part} is trusted; '
+    way_out = 'start it again with a lower --precision, or begin anew with a first '
+    assert out.splitlines()[-2].startswith(told + way_out)
+    assert 'use round 0, real labels:\n' in out
+    assert train(*folds)[3] == []
+    code, out, err, lines = train(*folds, '--precision', 0.3)
+    assert (code, err) == (0, '')
+    labelled = lines[: 2 if folds else 1]
+    assert all('--precision 0.3' in line for line in labelled)
+    assert all(line.endswith('--overwrite') for line in labelled)
+    assert 'use round 1, pseudo labels:\n' in out
+    assert 'warning' not in out
+    content = read_json(tmp_path / 'w/self_train.json')
+    assert content['arguments']['precision'] == 0.3
+    # Its labels are trained on now.
+    assert 'was begun with --precision 0.3, not 0.2' in train(*folds, '--precision', 0.2)[2]
+
+
+def test_labels__of_a_later_round_may_be_made_with_a_lower_precision(
+    train, monkeypatch
+):
+    train('--rounds', 1)
+    monkeypatch.setenv('FAKE_SURE', '0.5')
+    assert 'warning: round 2 is not trained' in train('--rounds', 2)[1]
+    out, _, lines = train('--rounds', 2, '--precision', 0.3)[1:]
+    assert lines[0].startswith('pseudo_label.py w/round2/test')
+    assert len(lines) == EACH - 1
+    assert 'use round 2, pseudo labels:\n' in out
+
+
+@pytest.mark.parametrize(
+    'option', [('--min-kept', 0.1), ('--final-config', 'c.py'), ('--fresh',)]
+)
+def test_arguments__of_steps_not_yet_taken_may_be_changed(train, monkeypatch, option):
+    monkeypatch.setenv('FAKE_STOP', '3')
+    train()
+    monkeypatch.delenv('FAKE_STOP')
+    code, _, err, lines = train(*option)
+    assert (code, err) == (0, '')
+    assert lines[0].startswith('test.py a.py w/round0/train/iter_4.pth --split test')
+    code, _, err, lines = train()
+    assert (code, lines) == (2, [])
+    assert f'was begun with {option[0]}' in err
 
 
 def test_options__reach_the_commands_that_know_them(train):
@@ -315,7 +374,7 @@ def test_options__reach_the_commands_that_know_them(train):
     assert lines[1].endswith('--tta --cfg-options k=1 l=2')
     assert '--part pseudo_mine_round1' in lines[3]
     assert '--precision 0.75 ' in lines[3]
-    assert lines[3].endswith('--min-region 9 --min-kept 0.2 --soft')
+    assert lines[3].endswith('--allow-empty --min-region 9 --min-kept 0.2 --soft')
     start = 'load_from=w/round0/train/iter_4.pth'
     for arm in lines[4], lines[6]:
         assert arm.endswith(f'--amp --cfg-options k=1 l=2 {start}')

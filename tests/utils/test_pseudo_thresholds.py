@@ -356,3 +356,9 @@ def test_command__too_few_images_to_fit_on_show_why_nothing_is_kept(
     assert 'over at least 10 images): Background, Paper, Metal, Glass' in out
     assert 'no pixel is trusted; lower thresholds or --precision' in err
     assert not (root / 'pseudo').exists()
+    argv = (pred, '--data-root', root, '--fit', few, '--allow-empty')
+    code, out, err = run(main, *argv)
+    assert code == 0
+    assert '0 images written to' in out
+    content = read_json(root / 'pseudo/pseudo.json')
+    assert (content['images'], content['kept_pixels']) == ([], [0, 0, 0, 0])

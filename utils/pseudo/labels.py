@@ -55,11 +55,13 @@ class PseudoLabels:
         predictions: Class ids and confidence.
         images: Folder of the photographs.
         rules: What is trusted.
+        allow_empty: Whether it is no error that nothing is trusted.
     """
 
     predictions: Predictions
     images: Path
     rules: Rules
+    allow_empty: bool = False
 
     def write(
         self, folder: Path, sizes: Mapping[str, tuple[int, int]], workers: Workers
@@ -76,7 +78,7 @@ class PseudoLabels:
         outcomes = list(workers.map(self.write_one, tasks, 'pseudo labels'))
         fates = dict(zip(sizes, outcomes, strict=True))
         images = [image_id for image_id, outcome in fates.items() if outcome.written]
-        if not images:
+        if not images and not self.allow_empty:
             nothing, way_out = 'no pixel is trusted', 'thresholds or --precision'
             if self.rules.min_kept:
                 nothing = 'no image is kept'
