@@ -29,6 +29,7 @@ def blame(
         return InputError(error.filename or cfg.work_dir, why, 'check the path')
     path, text = cfg.filename, f'{type(error).__name__}: {error}'
     words = re.findall(r'\w+', str(error))
+    ways = _loader_options(str(error), cfg)
     named = [o for o in options if split_option(o)[0].rpartition('.')[2] in words]
     if named:
         thing, way_out = '--cfg-options ' + ' '.join(named), f'correct it; see {path}'
@@ -37,7 +38,23 @@ def blame(
         way_out = 'correct the options or the config'
     else:
         thing, way_out = path, 'correct the config'
+    if ways:
+        way_out = f'set {" ".join(ways)}'
     return InputError(thing, f'{what} ({text})', way_out)
+
+
+def _loader_options(text: str, cfg: 'Config') -> list[str]:
+    """Return the options that end a refusal of PyTorch's data loader.
+
+    It refuses an option of workers where there are none, and names no data loader.
+    """
+    return [
+        f'{key}.{name}={value}'
+        for name, value in (('persistent_workers', False), ('prefetch_factor', None))
+        if text.startswith(f'{name} option ')
+        for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+        if (loader := cfg.get(key) or {}).get(name) and not loader.get('num_workers')
+    ]
 
 
 def split_option(option: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import pickletools
 from collections.abc import Iterable, Mapping
 from copy import copy
 from pathlib import Path
@@ -14,6 +15,8 @@ from mmsegmentation.sealed import damage_of
 if TYPE_CHECKING:
     from torch.nn import Module
 
+# The number at the start of a pickle that PyTorch wrote, as bytes of the pickle.
+MAGIC = b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19'
 # The key under which tools/export.py stores a checkpoint's meta data, as JSON.
 META = 'meta'
 # Only PyTorch Lightning's checkpoints have this key.
@@ -82,6 +85,8 @@ def read_checkpoint(path: str, map_location: Any = 'cpu') -> Any:
     is_plain = Path(path).suffix == '.safetensors'
     try:
         content = _read_safetensors(path) if is_plain else _read(path, map_location)
+    except InputError:
+        raise
     except pickle.UnpicklingError:
         raise InputError(
             path,
@@ -104,8 +109,33 @@ def _read(path: str, map_location: Any) -> Any:
         # PyTorch writes ZIP archives. Before version 1.6 it wrote a bare pickle.
         if not file.read(4).startswith((b'PK\x03\x04', b'\x80')):
             raise ValueError('not a file that PyTorch wrote')
+    _refuse_other_pickle(path)
     allow_numbers()
     return torch.load(path, map_location=map_location or 'cpu', weights_only=True)
+
+
+def _refuse_other_pickle(path: str) -> None:
+    """Refuse a pickle that PyTorch did not write, without running it.
+
+    Raises:
+        InputError: It holds numbers and texts alone.
+        UnpicklingError: It names objects to make.
+    """
+    with Path(path).open('rb') as file:
+        head = file.read(32)
+        if head.startswith(b'PK') or MAGIC in head:
+            return
+        file.seek(0)
+        try:
+            objects = any(
+                op.name.endswith('GLOBAL') for op, *_ in pickletools.genops(file)
+            )
+        except ValueError:  # damaged
+            objects = False
+    if objects:
+        raise pickle.UnpicklingError('it names objects')
+    what = 'not a checkpoint of PyTorch'
+    raise InputError(path, what, 'name one that torch.save wrote')
 
 
 def _read_safetensors(path: str) -> dict[str, Any]:

@@ -199,16 +199,28 @@ def require_folder(path: Path, way_out: str = 'check the path') -> None:
         raise InputError(path, what, way_out)
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Stop if ``path`` is there and may not be replaced.
+def refuse_existing(path: Path, overwrite: bool, marker: str = '') -> None:
+    """Stop if ``path`` exists and ``overwrite`` is false.
+
+    Args:
+        marker: The file in a folder that a command may replace. A folder without it is
+            not to be replaced by ``--overwrite`` either.
 
     Raises:
-        InputError: ``path`` exists (for a folder: is not empty).
+        InputError: ``path`` is a file, or a folder that is not empty.
     """
     if overwrite:
         return
     if any(path.iterdir()) if path.is_dir() else path.exists():
+        if marker and path.is_dir():
+            _refuse_unmarked(path, marker)
         raise InputError(path, 'exists', 'pass --overwrite to replace it')
+
+
+def _refuse_unmarked(folder: Path, marker: str) -> None:
+    if not (folder / marker).is_file():
+        what = f'holds no {marker}, so it is not replaced'
+        raise InputError(folder, what, 'name another folder')
 
 
 def refuse_overlap(out: Path, sources: Iterable[Path], beneath: bool = False) -> None:
@@ -279,12 +291,11 @@ def check_replaceable(path: Path, marker: str, overwrite: bool) -> None:
         InputError: The path exists and ``overwrite`` is false, it is a file, or it is a
             folder with content but without the file ``marker``.
     """
-    refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite, marker)
     if path.exists() and not path.is_dir():
         raise InputError(path, 'is a file', 'name a folder')
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        what = f'holds no {marker}, so it is not replaced'
-        raise InputError(path, what, 'name another folder')
+    if path.is_dir() and any(path.iterdir()):
+        _refuse_unmarked(path, marker)
 
 
 @contextmanager

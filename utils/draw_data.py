@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError('--size', f'{args.size} is not in [64, 4096]', 'change it')
     if args.seed < 0:
         raise InputError('--seed', f'{args.seed} is negative', 'change it')
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, MARKER)
     with whole_folder(args.out, marker=MARKER, overwrite=args.overwrite) as beside:
         parts = draw_data(beside, counts, size=args.size, seed=args.seed)
     objects = sum(len(part['annotations']) for part in parts.values())

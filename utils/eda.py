@@ -88,7 +88,7 @@ def check_args(args: argparse.Namespace) -> None:
     Raises:
         InputError: A value is out of range, or ``--out`` would replace an input.
     """
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, MARKER)
     require_folder(args.root, 'name a data root')
     if args.raw:
         require_folder(args.raw, 'name the folder of the JSON files')

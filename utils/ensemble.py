@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return fit(argv[1:])
     args = parse_args(argv)
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, MARKER)
     check_folders(args.preds, args.out)
     voters, choice = read_choice(args)
     if choice.needs:

@@ -54,7 +54,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, MARKER)
     check_places(args.preds, args.out)
     folds = open_folds(args.folds or args.data_root / 'folds')
     members = [open_predictions(folder) for folder in args.preds]

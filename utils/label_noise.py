@@ -116,7 +116,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_numbers(args)
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, RESULT)
     predictions = open_predictions(args.pred)
     refuse_overlap(args.out, filter(None, (args.pred, args.data_root, args.json)))
     order = order_of(args.data_root)

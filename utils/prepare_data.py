@@ -63,7 +63,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check everything, then write the data root."""
     args = parse_args(argv)
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, MARKER)
     for source in filter(None, (args.raw, args.classes)):
         if source.resolve().is_relative_to(args.out.resolve()):
             raise InputError(

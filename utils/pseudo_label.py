@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_arguments(args)
     out = args.data_root / args.part
-    refuse_existing(out, args.overwrite)
+    refuse_existing(out, args.overwrite, PSEUDO_MARKER)
     for source in filter(None, (args.pred, args.fit)):
         if source.resolve().is_relative_to(out.resolve()):
             raise InputError(out, f'would replace {source}', 'move the predictions')

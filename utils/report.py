@@ -97,7 +97,7 @@ def check_args(args: argparse.Namespace) -> None:
     Raises:
         InputError: A value is out of range, or ``--out`` would replace an input.
     """
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, MARKER)
     for name, least, most in (
         ('boundary', 1, FARTHEST),
         ('label-noise', 0, 10_000),

@@ -97,7 +97,7 @@ def check_arguments(args: argparse.Namespace, out: Path) -> None:
         raise InputError('--seed', f'is {args.seed}', 'give 0 or more')
     if 'nothing' in args.group_by and len(args.group_by) > 1:
         raise InputError('--group-by', 'nothing comes alone', 'leave it out')
-    refuse_existing(out, args.overwrite)
+    refuse_existing(out, args.overwrite, MARKER)
 
 
 def group_images(

@@ -280,7 +280,7 @@ def _names(args: argparse.Namespace) -> tuple[Sequence[str], str]:
 
 
 def run_show(args: argparse.Namespace) -> None:
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, PICTURES)
     colours = np.array(palette_of(len(args.names)), np.uint8)
     rows = read_rows(args.csv, args.size, len(args.names))
     image_ids = []
@@ -298,7 +298,7 @@ def run_show(args: argparse.Namespace) -> None:
 
 
 def run_diff(args: argparse.Namespace) -> None:
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.overwrite, MARKER)
     if not 0 <= args.pictures <= 10_000:
         raise InputError('--pictures', f'is {args.pictures}', 'give 0 to 10000')
     files = args.first, args.second

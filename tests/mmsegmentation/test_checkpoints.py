@@ -1,5 +1,6 @@
 """Checkpoints are read as data only; other content is refused."""
 
+import pickle
 from argparse import Namespace
 from contextlib import nullcontext
 from zipfile import ZipFile
@@ -276,3 +277,14 @@ def test_check_checkpoint__large_numbers_and_masks_are_no_fault(tmp_path):
     assert check_checkpoint(str(tmp_path / 'w.pth'))['state_dict'].keys() == (
         weights.keys()
     )
+
+
+@pytest.mark.parametrize('protocol', [2, 4, 5])
+def test_check_checkpoint__plain_pickle_is_no_file_of_pytorch(tmp_path, protocol):
+    path = tmp_path / 'w.pth'
+    path.write_bytes(pickle.dumps({'state_dict': {'a': [1.0]}}, protocol))
+    with pytest.raises(InputError, match='not a checkpoint of PyTorch; name one that'):
+        check_checkpoint(str(path))
+    path.write_bytes(pickle.dumps({'a': HistoryBuffer}, protocol))
+    with pytest.raises(InputError, match='holds more than weights and numbers'):
+        check_checkpoint(str(path))

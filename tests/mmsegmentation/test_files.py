@@ -446,7 +446,9 @@ def test_whole_folder__refuses_what_no_command_wrote(written, tmp_path):
     (tmp_path / 'mine/thesis').write_text('mine')
     before = names(tmp_path)
     refused('exists; pass --overwrite', written, overwrite=False)
-    refused(r'mine: holds no marker\.json, so it is not replaced', tmp_path / 'mine')
+    for overwrite in (True, False):
+        message = r'mine: holds no marker\.json, so it is not replaced; name another'
+        refused(message, tmp_path / 'mine', overwrite)
     refused('thesis: is a file; name a folder', tmp_path / 'mine/thesis')
     refused('cannot be made', tmp_path / 'mine/thesis/below')
     assert names(tmp_path) == before

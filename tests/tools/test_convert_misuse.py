@@ -168,7 +168,7 @@ def test_config__without_a_backbone_that_is_known(refused, tmp_path):
     path.write_text(SMALL.format(backbone="dict(type='ResNet', depth=18)"))
     refused('its backbone is no ConvNeXt', convnext(), config=path)
     path.write_text("default_scope = 'mmseg'")
-    refused(r'resnet\.py: has no model; name a file', convnext(), config=path)
+    refused(r'resnet\.py: has no model; add it', convnext(), config=path)
     refused('no such config', convnext(), config=tmp_path / 'none.py')
     path.write_text(SMALL.format(backbone="dict(type='NoSuchNet')"))
     refused(r'resnet\.py: does not build \(', convnext(), config=path)

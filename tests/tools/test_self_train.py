@@ -336,7 +336,8 @@ def test_labels__none_of_which_is_trusted_end_the_rounds_until_precision_is_lowe
     content = read_json(tmp_path / 'w/self_train.json')
     assert content['arguments']['precision'] == 0.3
     # Its labels are trained on now.
-    assert 'was begun with --precision 0.3, not 0.2' in train(*folds, '--precision', 0.2)[2]
+    err = train(*folds, '--precision', 0.2)[2]
+    assert 'was begun with --precision 0.3, not 0.2' in err
 
 
 def test_labels__of_a_later_round_may_be_made_with_a_lower_precision(

@@ -165,7 +165,7 @@ def test_misuse__one_line_and_nothing_written(misuse, tmp_path):
 
 def test_existing_folder__stays_without_overwrite(misuse, tmp_path):
     (tmp_path / 'mine.txt').write_text('mine')
-    misuse(main, 'pass --overwrite', tmp_path, *COUNTS)
+    misuse(main, 'is not replaced', tmp_path, *COUNTS)
     misuse(main, 'is not replaced', tmp_path, *COUNTS, '--overwrite')
     assert [p.name for p in tmp_path.iterdir()] == ['mine.txt']
 

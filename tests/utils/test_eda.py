@@ -390,7 +390,7 @@ def test_misuse__is_one_line_and_leaves_nothing(misuse, make_part, tmp_path):
     misuse(main, 'is no data root', tmp_path, *out)
     misuse(main, 'would replace', root, '--out', tmp_path, '--overwrite')
     misuse(main, r'eda: lies in .*root; choose another', root, '--out', root / 'eda')
-    misuse(main, r'exists; pass --overwrite', root, '--out', root)
+    misuse(main, 'holds no eda.json, so it is not replaced', root, '--out', root)
     misuse(main, '--jobs: is 0', root, *out, '--jobs', 0)
     misuse(main, r'9 is not in \[32, 1024\]', root, *out, '--thumbnail', 9)
     (root / 'dataset.json').write_text('{"classes": ["a"]}')

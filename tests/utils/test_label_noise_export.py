@@ -280,4 +280,4 @@ def test_misuse__one_line_and_nothing_written(misuse, given, tmp_path):
     misuse(main, 'dataset.json: has no list of classes', *given)
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/mine.txt').write_text('mine')
-    misuse(main, 'pass --overwrite', *given)
+    misuse(main, 'is not replaced; name another folder', *given)

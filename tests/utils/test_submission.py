@@ -418,7 +418,7 @@ def test_show__misuse_leaves_nothing(misuse, run, pred, tmp_path):
     before = sorted(tmp_path.iterdir())
     new = tmp_path / 'new'
     misuse(main, 'no such file', *show, new, '--images', tmp_path / 'none')
-    misuse(main, 'exists; pass --overwrite', *show, pred)
+    misuse(main, 'holds no pictures.json, so it is not', *show, pred)
     misuse(main, 'holds no pictures.json', *show, pred, '--overwrite')
     misuse(main, 'has 4 ids, not', 'show', tmp_path / 's.csv', '--out', new)
     assert sorted(tmp_path.iterdir()) == before

@@ -143,7 +143,7 @@ def test_diff__misuse_is_one_line_and_leaves_nothing(misuse, files, tmp_path):
     misuse(main, r"'d/1\.png': is in .*b\.csv but not in .*a\.csv", *diff)
     (tmp_path / 'diff').mkdir()
     (tmp_path / 'diff/thesis').touch()
-    misuse(main, 'exists; pass --overwrite', *diff)
+    misuse(main, 'holds no diff.json, so it is not replaced', *diff)
     misuse(main, 'holds no diff.json', *diff, '--overwrite')
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ['a.csv', 'b.csv', 'diff']
