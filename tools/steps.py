@@ -107,11 +107,11 @@ def open_steps(
         steps = Steps(path, earlier)
         if steps.begun:
             before, changeable = earlier['arguments'], free(earlier['steps'])
-            fixed = [
+            old, new = (
                 {k: v for k, v in each.items() if k not in changeable}
                 for each in (before, arguments)
-            ]
-            check_same(*fixed, folder, AGAIN)
+            )
+            check_same(old, new, folder, AGAIN)
             for name, again in changeable.items():
                 if before.get(name) != arguments.get(name):
                     earlier['steps'].update({step: {'done': False} for step in again})
