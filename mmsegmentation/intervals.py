@@ -126,22 +126,33 @@ def _estimate(
     *,
     least: int,
 ) -> Estimate:
-    from scipy.special import expit, stdtr, stdtrit
+    from scipy.special import stdtr, stdtrit
 
     error = float(np.sqrt(_total(deviations.sum(1) ** 2)))
     if not judged or not error:
         range_ = (value, value) if judged else (float(least), 1.0)
         return Estimate(value, range_, float(value > 0), float(value < 0))
     freedom = _freedom(deviations, wholes)
-    # The logit is computed after scaling the range from ``least`` to 1 to [0, 1].
-    span = 1 - least
-    place = (value - least) / span
-    centre = np.log(place / (1 - place))
-    reach = stdtrit(freedom, UPPER) * error / (span * place * (1 - place))
-    ends = least + span * expit([centre - reach, centre + reach])
-    low, high = float(min(ends[0], value)), float(max(ends[1], value))
+    low, high = _ends(value, stdtrit(freedom, UPPER) * error, least)
     above = float(stdtr(freedom, value / error))
     return Estimate(value, (low, high), above, 1 - above)
+
+
+def _ends(value: float, reach: float, least: int) -> tuple[float, float]:
+    """Return the ends of an interval around ``value``, between ``least`` and 1.
+
+    Args:
+        reach: Half the width on the scale of the value.
+    """
+    from scipy.special import expit, logit
+
+    span = 1 - least
+    place = (value - least) / span
+    if place in (0, 1):  # without a logit, such as a perfect score
+        return max(value - reach, float(least)), min(value + reach, 1.0)
+    centre, reach = logit(place), reach / (span * place * (1 - place))
+    ends = least + span * expit(np.array([centre - reach, centre + reach]))
+    return float(min(ends[0], value)), float(max(ends[1], value))
 
 
 def _freedom(deviations: np.ndarray, wholes: np.ndarray) -> float:

@@ -97,6 +97,14 @@ def test_gain__in_one_image_alone_proves_nothing():
     assert gain.above < 0.9
 
 
+def test_perfect_score__with_a_class_in_one_image_reaches_down():
+    """Without this image the class could score anything."""
+    wholes = np.array([[4.0, 2], [4, 0], [4, 0]])
+    value, (low, high), *_ = estimate_mean(Ratios(wholes, wholes))
+    assert (value, high) == (1, 1)
+    assert 0 <= low < 1
+
+
 def test_one_image__says_nothing_about_others():
     found = draw_ratios(1)
     assert estimate_mean(found).interval == (0, 1)
