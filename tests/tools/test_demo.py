@@ -53,7 +53,7 @@ def test_demo__submits_the_vote_that_was_fitted_on_the_validation_part(calls):
 
 def test_work_dir__only_an_earlier_demonstration_is_replaced(misuse, tmp_path):
     (tmp_path / 'mine.txt').write_text('mine')
-    misuse(demo.main, 'pass --overwrite', '--work-dir', tmp_path)
+    misuse(demo.main, 'holds no demo.json', '--work-dir', tmp_path)
     misuse(demo.main, 'is not replaced', '--work-dir', tmp_path, '--overwrite')
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
     (tmp_path / 'demo.json').write_text('{}')
