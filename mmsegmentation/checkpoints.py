@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
+from mmsegmentation.early import check_is_file
 from mmsegmentation.sealed import damage_of
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ def check_checkpoint(path: str) -> dict:
         InputError: The file is missing or damaged, holds more than data, or has a
             weight that is nan or infinite.
     """
-    if Path(path).is_dir():
-        raise InputError(path, 'is a folder', 'name a checkpoint file')
-    if not Path(path).is_file():
-        raise InputError(path, 'no such checkpoint', 'check the path')
+    check_is_file(path, 'checkpoint')
     damage = damage_of(Path(path))
     if damage:
         raise InputError(

@@ -290,3 +290,13 @@ def check_option(key: str) -> None:
             f'changes nothing, {name} is only a name within the config',
             'pass --data-root' if name == 'data_root' else example,
         )
+
+
+def type_name(part: Any) -> str:
+    """Return the name of a part's type, without its scope or module.
+
+    Args:
+        part: The config of a part. Its type is a name or a class.
+    """
+    kind = part.get('type')
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmsegmentation.command import InputError
+from mmsegmentation.config import type_name
 from mmsegmentation.fold_config import leaves_of
 from mmsegmentation.parts import check_images
 
@@ -45,9 +46,7 @@ def check_data(cfg: 'Config', keys: Iterable[str]) -> None:
 
 def is_ours(leaf: dict) -> bool:
     """Return whether a data set's config names a ``RecycleDataset``."""
-    kind = leaf.get('type')
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    return name.rpartition('.')[2] == 'RecycleDataset'
+    return type_name(leaf) == 'RecycleDataset'
 
 
 def is_local(leaf: dict) -> bool:
@@ -69,10 +68,7 @@ def check_is_config(path: str) -> None:
             'is a checkpoint, where a config is expected',
             'name the config first, then the checkpoint',
         )
-    if Path(path).is_dir():
-        raise InputError(path, 'is a folder', 'name a config file')
-    if not Path(path).is_file():
-        raise InputError(path, 'no such config', 'check the path')
+    check_is_file(path, 'config')
 
 
 def check_are_checkpoints(paths: Sequence[str | Path]) -> None:
@@ -88,10 +84,23 @@ def check_are_checkpoints(paths: Sequence[str | Path]) -> None:
                 'is a config, where a checkpoint is expected',
                 'name the config first, then the checkpoint',
             )
-        if Path(path).is_dir():
-            raise InputError(path, 'is a folder', 'name a checkpoint file')
-        if not Path(path).is_file():
-            raise InputError(path, 'no such checkpoint', 'check the path')
+        check_is_file(path, 'checkpoint')
+
+
+def check_is_file(path: str | Path, kind: str) -> None:
+    """Refuse a path that is not a file.
+
+    Args:
+        path: The path.
+        kind: Noun for the message, such as ``'checkpoint'``.
+
+    Raises:
+        InputError: The file is missing, or is a folder.
+    """
+    if Path(path).is_dir():
+        raise InputError(path, 'is a folder', f'name a {kind} file')
+    if not Path(path).is_file():
+        raise InputError(path, f'no such {kind}', 'check the path')
 
 
 def check_writable(path: Path) -> None:

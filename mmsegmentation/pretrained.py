@@ -17,6 +17,7 @@ from mmsegmentation.checkpoints import (
     shown_shapes,
 )
 from mmsegmentation.command import InputError
+from mmsegmentation.config import type_name
 from mmsegmentation.early import CHECKPOINT_SUFFIXES
 from mmsegmentation.files import whole_file
 
@@ -187,7 +188,7 @@ def _drop_weights(part: Any) -> None:
         if isinstance(part.get('pretrained'), str):
             part.pop('pretrained')
         # TIMMBackbone downloads weights by default.
-        if part.get('pretrained') or _kind(part) == 'TIMMBackbone':
+        if part.get('pretrained') or type_name(part) == 'TIMMBackbone':
             part['pretrained'] = False
             part.pop('checkpoint_path', None)
     for child in _children(part):
@@ -226,15 +227,9 @@ def _loads(init_cfg: Any) -> bool:
     """Return whether this is an ``init_cfg`` that names a file of weights."""
     return (
         isinstance(init_cfg, dict)
-        and _kind(init_cfg) in LOADING
+        and type_name(init_cfg) in LOADING
         and isinstance(init_cfg.get('checkpoint'), str)
     )
-
-
-def _kind(part: dict) -> str:
-    """Return the name of a part's type without its scope; the type may be a class."""
-    kind = part.get('type')
-    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
 
 
 def local_file(address: str) -> str:

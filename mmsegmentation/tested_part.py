@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.command import InputError
+from mmsegmentation.config import type_name
 from mmsegmentation.early import is_local, is_ours
 from mmsegmentation.fold_config import leaves_of, of_fold
 from mmsegmentation.folds import ROLES, Fold
@@ -145,11 +146,7 @@ def _join(leaves: list[Any]) -> Any:
 
 def _without_labels(groups: Sequence[Sequence[Any]]) -> list[list]:
     # TestTimeAug does not accept an empty group of alternatives.
-    kept = [[step for step in group if not _loads_labels(step)] for group in groups]
+    kept = [[s for s in group if type_name(s) != 'LoadAnnotations'] for group in groups]
     for step in (step for group in kept for step in group if 'transforms' in step):
         step['transforms'] = _without_labels(step['transforms'])
     return [group for group in kept if group]
-
-
-def _loads_labels(step: dict) -> bool:
-    return str(step['type']).rpartition('.')[2] == 'LoadAnnotations'  # of any scope

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from mmsegmentation.config import type_name
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -23,7 +25,7 @@ def add_hooks(cfg: 'Config') -> None:
     """
     hooks = dict(cfg.get('default_hooks') or {})
     named = [*hooks.values(), *(cfg.get('custom_hooks') or [])]
-    types = {_name_of(hook) for hook in named if isinstance(hook, dict)}
+    types = {type_name(hook) for hook in named if isinstance(hook, dict)}
     for key, name in HOOKS.items():
         if hooks.get(key, {}) is None:
             del hooks[key]  # MMEngine accepts None only for its own hooks
@@ -48,9 +50,4 @@ def _gives_miou(metric: dict) -> bool:
     """Return whether a metric is one of those that report ``mIoU`` by this name."""
     kinds = 'IoUMetric', 'ExactIoUMetric'
     wanted = metric.get('iou_metrics') or ['mIoU']
-    return _name_of(metric) in kinds and 'mIoU' in wanted and not metric.get('prefix')
-
-
-def _name_of(part: dict) -> str:
-    """Return the name of a part's type, without a scope or module before it."""
-    return str(part.get('type')).rpartition('.')[2]
+    return type_name(metric) in kinds and 'mIoU' in wanted and not metric.get('prefix')

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsegmentation.checkpoints import check_checkpoint, load_weights
 from mmsegmentation.command import InputError, Parser, run_command
-from mmsegmentation.config import view_notes
+from mmsegmentation.config import type_name, view_notes
 from mmsegmentation.device import add_device_option, choose_device, print_device
 from mmsegmentation.early import check_are_checkpoints, check_data, check_folder
 from mmsegmentation.files import (
@@ -128,7 +128,7 @@ def use_tta(cfg: 'Config', name: str) -> None:
     if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise InputError(name, 'has no tta_model and tta_pipeline', 'leave out --tta')
     tell(view_notes(cfg))
-    if cfg.tta_model.type.rpartition('.')[2] == 'SegTTAModel':  # of any scope
+    if type_name(cfg.tta_model) == 'SegTTAModel':
         # SegTTAModel keeps the logits of the last view only. MeanProbabilityTTA gives
         # the same labels, and confidence and probabilities of the mean.
         cfg.tta_model.type = 'MeanProbabilityTTA'

@@ -11,7 +11,12 @@ from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.config import check_strategy, schedule_notes
 from mmsegmentation.config_bases import check_bases
 from mmsegmentation.device import add_device_option, choose_device, print_device
-from mmsegmentation.early import check_are_checkpoints, check_data, check_folder
+from mmsegmentation.early import (
+    check_are_checkpoints,
+    check_data,
+    check_folder,
+    is_ours,
+)
 from mmsegmentation.files import NO_ROOM, read_json
 from mmsegmentation.fold_config import leaves_of, use_fold
 from mmsegmentation.fold_origin import (
@@ -272,7 +277,7 @@ def _pass_over(cfg: 'Config', work_dir: Path) -> None:
 
     if (work_dir / LIST).is_file():
         for leaf in leaves_of(cfg.train_dataloader.dataset):
-            if leaf.get('type') == 'RecycleDataset':
+            if is_ours(leaf):
                 leaf['held'] = str(work_dir / LIST)
 
 

@@ -1,5 +1,6 @@
 """The number of labelled pixels of each class in a data set, read from its masks."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
-from mmsegmentation.datasets.leaves import infos_of
+from mmsegmentation.datasets.leaves import home_of, infos_of
 from mmsegmentation.datasets.quarantine import reads_plain_images, reads_plain_masks
 from mmsegmentation.datasets.sample_facts import (
     image_sizes,
@@ -47,32 +48,49 @@ def labels_of(leaf: Any) -> np.ndarray | None:
     if hasattr(leaf, 'class_pixels'):
         labelled = all('seg_map_path' in info for info in infos)
         return leaf.class_pixels().sum(0) if labelled else None
-    root = Path(leaf.data_root) if getattr(leaf, 'data_root', None) else None
     if reads_plain_images(leaf):
-        image_sizes(root, [info['img_path'] for info in infos])
+        image_sizes(home_of(leaf), [info['img_path'] for info in infos])
     classes = (leaf.metainfo or {}).get('classes')
     if not classes or not reads_plain_masks(leaf):
         return None
     total = None
     for step in (max(1, -(-len(infos) // MASKS)), 1):
-        total = _sum_masks(leaf, root, infos[::step], len(classes))
+        total = _sum_masks(leaf, infos[::step], len(classes))
         if total is None or np.count_nonzero(total) > 1:
             break
     return total
 
 
-def _sum_masks(
-    leaf: Any, root: Path | None, infos: list[dict], count: int
-) -> np.ndarray | None:
+def read_masks(
+    leaf: Any, infos: list[dict], read: Callable[[Path | None, list[str]], dict]
+) -> dict | None:
+    """Return the facts of the masks of some samples by path.
+
+    Args:
+        leaf: The data set.
+        infos: The samples, as its ``get_data_info`` returns them.
+        read: The reader, such as :func:`~.sample_facts.mask_facts`.
+
+    Returns:
+        None if a mask is missing, or is not an 8-bit mask. The data set's own transform
+        may read it.
+    """
     masks = [str(info.get('seg_map_path', '')) for info in infos]
     if not all(Path(mask).is_file() for mask in masks):
         return None
     try:
-        found = mask_facts(root, masks)
+        return read(home_of(leaf), masks)
     except InputError:
-        return None  # not 8-bit masks; the data set's own transform may read them
+        return None
+
+
+def _sum_masks(leaf: Any, infos: list[dict], count: int) -> np.ndarray | None:
+    found = read_masks(leaf, infos, mask_facts)
+    if found is None:
+        return None
     total = np.zeros(count, np.int64)
-    for info, mask in zip(infos, masks, strict=True):
+    for info in infos:
+        mask = str(info['seg_map_path'])
         reduced, label_map = info.get('reduce_zero_label'), info.get('label_map')
         pixels = translate_ids(found[mask][1], bool(reduced), label_map)
         pixels[getattr(leaf, 'ignore_index', IGNORE_INDEX)] = 0

@@ -16,6 +16,12 @@ def leaves_of(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
+def home_of(leaf: Any) -> Path | None:
+    """Return the ``data_root`` of a data set, or None if it has none."""
+    root = getattr(leaf, 'data_root', None)
+    return Path(root) if root else None
+
+
 def without_held(infos: list[dict], held: set[str]) -> list[dict]:
     """Return the samples of which no file is held."""
     keys = 'img_path', 'seg_map_path'

@@ -7,9 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmsegmentation.command import InputError
-from mmsegmentation.datasets.label_counts import MASKS
-from mmsegmentation.datasets.leaves import infos_of, leaves_of
+from mmsegmentation.datasets.label_counts import MASKS, read_masks
+from mmsegmentation.datasets.leaves import home_of, infos_of, leaves_of
 from mmsegmentation.datasets.quarantine import reads_plain_masks
 from mmsegmentation.datasets.sample_facts import mask_checksums
 
@@ -59,15 +58,9 @@ def _checksums_of(leaf: Any) -> dict[str, int]:
         return {}
     infos = infos_of(leaf)
     chosen = infos if own else infos[:: max(1, -(-len(infos) // MASKS))]
-    masks = [str(info.get('seg_map_path', '')) for info in chosen]
-    if not all(Path(mask).is_file() for mask in masks):
-        return {}
-    root = Path(leaf.data_root) if getattr(leaf, 'data_root', None) else None
-    try:
-        found = mask_checksums(root, masks)
-    except InputError:
-        return {}  # not 8-bit masks; the data set's own transform may read them
+    found = read_masks(leaf, chosen, mask_checksums) or {}
+    home = home_of(leaf) or Path()
     return {
-        Path(os.path.relpath(path, root or Path())).as_posix(): checksum
+        Path(os.path.relpath(path, home)).as_posix(): checksum
         for path, checksum in found.items()
     }

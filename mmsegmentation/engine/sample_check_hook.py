@@ -1,6 +1,5 @@
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from mmsegmentation.classes import IGNORE_INDEX
 from mmsegmentation.command import InputError
 from mmsegmentation.datasets.draw import Draw
 from mmsegmentation.datasets.label_counts import class_names, labels_of
-from mmsegmentation.datasets.leaves import infos_of, leaves_of
+from mmsegmentation.datasets.leaves import home_of, infos_of, leaves_of
 from mmsegmentation.datasets.quarantine import reads_plain_images, reads_plain_masks
 from mmsegmentation.datasets.sample_facts import contents
 from mmsegmentation.engine import run_state
@@ -255,8 +254,7 @@ def _count(labels: np.ndarray, path: str, classes: int, ignored: int) -> np.ndar
 def _contents_of(leaf: Any) -> dict[str, str]:
     if not (hasattr(leaf, 'class_pixels') or reads_plain_images(leaf)):
         return {}
-    root = Path(leaf.data_root) if getattr(leaf, 'data_root', None) else None
-    return contents(root, [info['img_path'] for info in infos_of(leaf)])
+    return contents(home_of(leaf), [info['img_path'] for info in infos_of(leaf)])
 
 
 def _place(leaf: Any) -> str:

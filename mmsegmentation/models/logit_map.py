@@ -99,8 +99,8 @@ class LogitMap(ABC):
 class DenseLogits(LogitMap):
     """Logits that already exist at full size, (channels, H, W).
 
-    With one channel, values in [0, 1] are taken as probabilities, as MMSegmentation's
-    segmentors return them. If any value is outside this range, the sigmoid is applied.
+    MMSegmentation's segmentors return one channel as probabilities. So one channel with
+    all values in [0, 1] is not changed. Any other single channel gets the sigmoid.
     """
 
     def __init__(

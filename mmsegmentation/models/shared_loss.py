@@ -40,8 +40,8 @@ def share_losses(losses: Iterable[nn.Module]) -> None:
 def sum_of_all(own: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes.
 
-    The gradient is right if the gradients of the processes are averaged, as MMEngine's
-    wrappers do. Each process computes its own share, multiplied by their number.
+    MMEngine's wrappers average the gradients of the processes. Each process therefore
+    multiplies its own share of the gradient by the number of processes.
     """
     total = own.detach().clone()
     all_reduce(total)

@@ -181,7 +181,7 @@ def test_check_checkpoint__what_is_no_set_of_weights_is_one_error(
 
 @pytest.mark.parametrize('archive', [True, False])
 def test_check_checkpoint__cut_off_anywhere_it_is_one_error(tmp_path, archive):
-    # What torch says of a bare pickle depends on where it ends.
+    # The message of torch for a damaged bare pickle depends on the position of the cut.
     message = r'w\.pth: not a readable' + ('' if archive else '|holds more than')
     path = tmp_path / 'w.pth'
     content = {'state_dict': {'w': torch.ones(2, 2)}}

@@ -279,7 +279,7 @@ def test_schemes__each_gives_the_weights(places, served, guarded):
 
 
 def test_torch_load__is_a_reader_of_data_whoever_calls_it(guarded, tmp_path):
-    """As timm's, torchvision's or a plug-in's code may: they are told to trust."""
+    """The code of timm, torchvision or a plug-in may ask for a trusting reader."""
     witness = tmp_path / 'witness'
     torch.save(Smuggler(witness), tmp_path / 'w.pth')
     address = (tmp_path / 'w.pth').as_uri()
@@ -328,7 +328,7 @@ def test_find_pretrained__fetches_whatever_names_weights(
     cfg = Config({'model': model})
     assert find_pretrained(cfg) == ['pretrained/w.pth']
     assert (tmp_path / 'pretrained/w.pth').read_bytes() == b'weights'
-    # The names in it are told from its address, where they are not those of a backbone.
+    # The config keeps an mmcls address: its scheme removes a prefix from the names.
     named = 'mmcls://w' if address == 'mmcls://w' else 'pretrained/w.pth'
     assert repr(named) in str(cfg.model)
 

@@ -12,7 +12,7 @@ from mmsegmentation.engine import LongEpochSampler, long_epoch_sampler
 
 @DATASETS.register_module()
 class Numbers(BaseDataset):
-    """As many samples as it is told."""
+    """A data set of a given length."""
 
     def __init__(self, count):
         self.count = count
