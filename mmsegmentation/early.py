@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmsegmentation.command import InputError
 from mmsegmentation.config import type_name
+from mmsegmentation.files import refuse_file, require_folder
 from mmsegmentation.fold_config import leaves_of
 from mmsegmentation.parts import check_images
 
@@ -36,12 +37,9 @@ def check_data(cfg: 'Config', keys: Iterable[str]) -> None:
             if is_ours(leaf):
                 prefix = (leaf.get('data_prefix') or {}).get('img_path') or ''
                 check_images(Path(leaf.get('data_root') or '', prefix))
-            elif is_local(leaf) and not Path(leaf['data_root']).is_dir():
-                raise InputError(
-                    leaf['data_root'],
-                    'no such folder',
-                    f'correct the data_root of {key}',
-                )
+            elif is_local(leaf):
+                way_out = f'correct the data_root of {key}'
+                require_folder(Path(leaf['data_root']), way_out)
 
 
 def is_ours(leaf: dict) -> bool:
@@ -126,8 +124,7 @@ def check_folder(path: Path) -> None:
     Raises:
         InputError: The path is a file, or see :func:`check_writable`.
     """
-    if path.exists() and not path.is_dir():
-        raise InputError(path, 'is a file', 'name a folder')
+    refuse_file(path)
     check_writable(path)
 
 

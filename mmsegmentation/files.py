@@ -199,6 +199,16 @@ def require_folder(path: Path, way_out: str = 'check the path') -> None:
         raise InputError(path, what, way_out)
 
 
+def refuse_file(path: Path) -> None:
+    """Stop if ``path`` is a file where a folder is to be written.
+
+    Raises:
+        InputError: The path is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(path, 'is a file', 'name a folder')
+
+
 def refuse_existing(path: Path, overwrite: bool, marker: str = '') -> None:
     """Stop if ``path`` exists and ``overwrite`` is false.
 
@@ -292,8 +302,7 @@ def check_replaceable(path: Path, marker: str, overwrite: bool) -> None:
             folder with content but without the file ``marker``.
     """
     refuse_existing(path, overwrite, marker)
-    if path.exists() and not path.is_dir():
-        raise InputError(path, 'is a file', 'name a folder')
+    refuse_file(path)
     if path.is_dir() and any(path.iterdir()):
         _refuse_unmarked(path, marker)
 

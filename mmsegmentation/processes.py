@@ -290,5 +290,5 @@ def _launch() -> 'TCPStore | None':
         return None
     from torch.distributed import TCPStore
 
-    port = int(os.environ['MASTER_PORT'])
-    return TCPStore(os.environ['MASTER_ADDR'], port, is_master=False)
+    host, port = _launcher_place()
+    return TCPStore(host, int(port), is_master=False)

@@ -28,7 +28,7 @@ from typing import Any
 
 from mmsegmentation.command import InputError, Parser, run_command
 from mmsegmentation.device import add_device_option
-from mmsegmentation.files import read_json
+from mmsegmentation.files import read_json, require_folder
 from mmsegmentation.parts import PSEUDO, check_pseudo_part
 from tools.cycle import Cycle
 from tools.jobs import PROGRAMS, program_of, shown
@@ -162,9 +162,8 @@ def check_configs(args: Namespace) -> None:
     wanted = {args.config: False, args.pseudo_config: True}
     if args.final_config:
         wanted[args.final_config] = False
-    if not args.data_root.is_dir():
-        way_out = 'make it with utils/prepare_data.py, or correct --data-root'
-        raise InputError(args.data_root, 'no such folder', way_out)
+    way_out = 'make it with utils/prepare_data.py, or correct --data-root'
+    require_folder(args.data_root, way_out)
     if len(wanted) < 2 or (args.final_config == args.pseudo_config):
         raise InputError(args.pseudo_config, 'is named twice', 'name two configs')
     needs = 'model', 'train_dataloader', 'test_dataloader', 'train_cfg'

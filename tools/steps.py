@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsegmentation.command import InputError
-from mmsegmentation.files import read_json, write_json
+from mmsegmentation.files import read_json, refuse_file, write_json
 
 LOCK = '.lock'
 AGAIN = (
@@ -179,8 +179,7 @@ def check_place(folder: Path, marker: str) -> None:
     Raises:
         InputError: It does.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(folder, 'is a file', 'name a folder')
+    refuse_file(folder)
     if _held(folder) and not (folder / marker).is_file():
         raise InputError(
             folder, f'is not empty and holds no {marker}', 'name another folder'

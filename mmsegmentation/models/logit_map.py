@@ -11,7 +11,7 @@ import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmsegmentation.models.on_demand import source_of
+from mmsegmentation.models.on_demand import data_of, source_of
 
 # Upper bound of the memory of one strip of logits in MiB. Such a strip fits into the
 # cache of a CPU core. A decision needs about three times as much.
@@ -287,5 +287,4 @@ def logit_map_of(pixel_data: PixelData | Mapping) -> LogitMap:
     source = source_of(pixel_data)
     if isinstance(source, LogitMap):
         return source
-    data = pixel_data['data'] if isinstance(pixel_data, Mapping) else pixel_data.data
-    return DenseLogits(data)
+    return DenseLogits(data_of(pixel_data))

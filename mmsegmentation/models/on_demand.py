@@ -143,4 +143,9 @@ def label_ids(pixel_data: PixelData | Mapping) -> Tensor:
     source = source_of(pixel_data)
     if isinstance(source, Labels):
         return source.ids
+    return data_of(pixel_data)
+
+
+def data_of(pixel_data: PixelData | Mapping) -> Tensor:
+    """Return the data of a field of a sample, or of the sample's ``to_dict``."""
     return pixel_data['data'] if isinstance(pixel_data, Mapping) else pixel_data.data

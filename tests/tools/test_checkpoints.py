@@ -149,19 +149,28 @@ def test_load_from__of_a_bare_backbone_is_refused(
     assert not list((tmp_path / 'w').rglob('*.pth'))
 
 
-def test_load_from__may_hold_a_backbone_alone(
-    trained, shared_data, spoiled, run, tmp_path
-):
+@pytest.fixture
+def train_from(trained, shared_data, run, tmp_path):
+    """Train from a checkpoint at a rate of 0; return the standard error."""
+
+    def call(path):
+        arguments = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
+        options = (f'load_from={path}', 'optim_wrapper.optimizer.lr=0.0')
+        code, _, err = run(train.main, *arguments, *options)
+        assert code == 0
+        return err
+
+    return call
+
+
+def test_load_from__may_hold_a_backbone_alone(spoiled, train_from, tmp_path):
     def of_backbone(weights):
         for name in [n for n in weights if not n.startswith('backbone.')]:
             weights.pop(name)
         weights['backbone.downsample_layers.0.0.bias'].fill_(7)
 
     path = spoiled(of_backbone)
-    arguments = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
-    options = (f'load_from={path}', 'optim_wrapper.optimizer.lr=0.0')
-    code, _, err = run(train.main, *arguments, *options)
-    assert code == 0
+    err = train_from(path)
     assert re.search(r"spoiled\.pth: \d+ of the model's \d+ weights are loaded", err)
     said = r'keep their initial weights: decode_head \(\d+ modules\), auxiliary_head'
     assert re.search(said, err), err
@@ -169,9 +178,7 @@ def test_load_from__may_hold_a_backbone_alone(
     assert (weights['backbone.downsample_layers.0.0.bias'] == 7).all()
 
 
-def test_load_from__may_have_other_classes(
-    trained, shared_data, spoiled, run, tmp_path
-):
+def test_load_from__may_have_other_classes(spoiled, train_from, tmp_path):
     def other_classes(weights):
         weights['decode_head.conv_seg.bias'] = torch.zeros(150)
         weights['decode_head.conv_seg.weight'] = torch.zeros(150, 48, 1, 1)
@@ -179,10 +186,7 @@ def test_load_from__may_have_other_classes(
         weights['backbone.downsample_layers.0.0.bias'].fill_(7)
 
     path = spoiled(other_classes)
-    arguments = (trained[0], '--work-dir', tmp_path / 'w', '--cfg-options')
-    options = (f'load_from={path}', 'optim_wrapper.optimizer.lr=0.0')
-    code, _, err = run(train.main, *arguments, *options)
-    assert code == 0
+    err = train_from(path)
     assert (
         'not loaded, another shape: '
         'decode_head.conv_seg.weight (150, 48, 1, 1) instead of (11, 48, 1, 1), '
